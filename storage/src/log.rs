@@ -1,0 +1,80 @@
+//! The port through which the node keeps records: append in order, read back, nothing else.
+//! Two implementations: `rocks.rs` (RocksDB) and `memory.rs` (a simulated disk). One test suite holds both.
+
+use std::fmt;
+
+use types::{History, Incarnation, Offset, PartitionCount, PartitionId, Position, StreamOrdinal};
+
+use crate::error::{AppendError, ReadError};
+use crate::record::{Record, RetentionClass, StoredRecord};
+use crate::rows::RowChange;
+
+/// Records of one partition that become durable together or not at all, with rows that follow them in the same write.
+#[derive(Debug)]
+pub struct AppendBatch {
+    pub partition: PartitionId,
+    /// Where the caller believes the partition ends. Another value is a broken belief: the append is refused.
+    pub expected: Position,
+    pub records: Vec<Record>,
+    /// State as of the last of `records` or of an earlier position; empty but at checkpoints.
+    pub rows: Vec<RowChange>,
+}
+
+/// Called once, on a thread of the log, when the batch is durable, or when that can no longer be known.
+/// `Ok` carries the partition's end (the next position): everything below it is durable. Must not block.
+pub type OnDurable = Box<dyn FnOnce(Result<Position, AppendError>) + Send>;
+
+/// What storage knows of a partition after opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionBounds {
+    pub history: History,
+    /// The oldest position kept in each chain.
+    pub start_run: Position,
+    pub start_stream: Position,
+    /// One past the last durable record.
+    pub end: Position,
+}
+
+/// Which events of one stream to read.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamRead {
+    pub partition: PartitionId,
+    pub stream: StreamOrdinal,
+    pub from: Offset,
+    /// Stop before this offset.
+    pub until: Offset,
+    /// At most this many events, and stop once this many payload bytes are passed (one event is always given).
+    pub max_events: usize,
+    pub max_bytes: usize,
+}
+
+/// An append-only, partitioned log. Everything read back is durable, checked and in order.
+pub trait Log: Send + Sync + fmt::Debug {
+    fn partitions(&self) -> PartitionCount;
+
+    fn bounds(&self, partition: PartitionId) -> PartitionBounds;
+
+    /// Takes a batch and returns at once; positions are given in the order of the calls. Blocks only while the log's
+    /// own bounded queue is full (that is the disk's back pressure). One sync serves all batches waiting at that time.
+    fn append(&self, batch: AppendBatch, on_durable: OnDurable);
+
+    /// Durable records of a partition, both chains merged in position order, from `from`: at most `max_records`, and
+    /// no further block once `max_bytes` are passed. Empty: the durable end is reached.
+    fn read(&self, partition: PartitionId, from: Position, max_records: usize, max_bytes: usize)
+    -> Result<Vec<StoredRecord>, ReadError>;
+
+    /// Durable events of one stream in offset order without a hole. Cost grows with what is returned.
+    /// Empty: there is nothing durable at `from`. An offset that is no longer kept is `ReadError::Trimmed`.
+    fn read_stream(&self, read: StreamRead) -> Result<Vec<StoredRecord>, ReadError>;
+
+    /// Makes everything appended so far durable, writes the commit watermark, and stops the log's threads.
+    fn close(&self) -> Result<(), AppendError>;
+}
+
+/// The life of a stream created at `position`.
+pub const fn incarnation(position: Position) -> Incarnation {
+    Incarnation::at(position)
+}
+
+/// Both chains, for loops over them.
+pub const RETENTION_CLASSES: [RetentionClass; 2] = [RetentionClass::Run, RetentionClass::Stream];

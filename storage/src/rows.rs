@@ -1,0 +1,62 @@
+//! The second port: small rows of state beside the log, always local. Rows are a cache of the log: each carries the
+//! position it reflects, written through the same WAL after the records it reflects.
+
+use std::fmt;
+
+use bytes::Bytes;
+use types::{PartitionId, Position};
+
+use crate::error::ReadError;
+
+/// What a row holds; the value is the kernel's own. Numbers are stable on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowKind {
+    /// Scalars of a partition's state and the position of its last checkpoint.
+    Partition = 1,
+    /// A run that is not closed.
+    OpenRun = 2,
+    ClosedRun = 3,
+    /// A stream by name.
+    Stream = 4,
+    /// A stream's name by ordinal.
+    StreamName = 5,
+    /// A producer's window on a stream.
+    Producer = 6,
+    /// An idempotency key's run.
+    Start = 7,
+    /// A workflow definition by hash.
+    Definition = 8,
+    /// A definition's hash by namespace, name and version.
+    DefinitionName = 9,
+}
+
+/// Where a row is: kind and an id of at most 1 KiB that the kernel makes; ids sort as bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey {
+    pub kind: RowKind,
+    pub id: Bytes,
+}
+
+/// A row as kept: `position` is that of the last record it reflects, plus one (the next to fold).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub position: Position,
+    pub value: Bytes,
+}
+
+/// A row to write or to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowChange {
+    Put(RowKey, Row),
+    Delete(RowKey),
+}
+
+/// Reads rows. Writes go with `Log::append`, so that a row is never durable before what it reflects.
+/// A row appended but not yet durable may or may not be seen.
+pub trait Rows: Send + Sync + fmt::Debug {
+    fn get(&self, partition: PartitionId, key: &RowKey) -> Result<Option<Row>, ReadError>;
+
+    /// Rows of one kind in id order, after `after` (exclusive; `None`: from the first), at most `limit`.
+    fn scan(&self, partition: PartitionId, kind: RowKind, after: Option<&Bytes>, limit: usize)
+    -> Result<Vec<(Bytes, Row)>, ReadError>;
+}
