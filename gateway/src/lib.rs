@@ -1,1 +1,3 @@
-//! placeholder
+//! Talks to clients: HTTP, WebSocket, SSE. Knows neither workflows nor RocksDB nor which partition.
+
+pub mod backend;

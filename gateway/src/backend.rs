@@ -1,0 +1,304 @@
+//! What a gateway asks of a node: plain values in, plain values out, so that a gateway can run apart from the engine.
+//! The tenant is always the caller's own, from its credential; no request carries one.
+
+use std::future::Future;
+
+use protocol::{Event, Failure, HeldStatus, Holding, QueueSlots, Task};
+use serde::{Deserialize, Serialize};
+use types::{
+    Cursor, History, IdempotencyKey, Incarnation, Offset, Payload, ProducerId, Refusal, RunId, StreamName, TenantId,
+    Timestamp, WorkflowHash,
+};
+
+/// A node, near or far. A request is taken when the method is called, not when its future is first polled, so requests
+/// of one caller reach a stream in the order of the calls. Every answer, also a refusal or a read, was derived from
+/// state that is durable by the time it arrives. Dropping a future gives up the answer, never the request.
+pub trait Backend: Clone + Send + Sync + 'static {
+    fn create_stream(&self, tenant: &TenantId, request: CreateStream) -> impl Answer<StreamCreated>;
+    fn append(&self, tenant: &TenantId, request: Append) -> impl Answer<Appended>;
+    fn delete_stream(&self, tenant: &TenantId, stream: StreamName) -> impl Answer<()>;
+    fn stream(&self, tenant: &TenantId, stream: StreamName) -> impl Answer<StreamInfo>;
+    fn read(&self, tenant: &TenantId, request: Read) -> impl Answer<ReadReply>;
+
+    fn register_workflow(&self, tenant: &TenantId, request: RegisterWorkflow) -> impl Answer<WorkflowRegistered>;
+    fn workflows(&self, tenant: &TenantId) -> impl Answer<Vec<WorkflowInfo>>;
+    fn workflow(&self, tenant: &TenantId, workflow: WorkflowRef) -> impl Answer<WorkflowSource>;
+
+    fn start_run(&self, tenant: &TenantId, request: StartRun) -> impl Answer<RunAccepted>;
+    fn signal_run(&self, tenant: &TenantId, request: SignalRun) -> impl Answer<SignalAccepted>;
+    fn cancel_run(&self, tenant: &TenantId, request: CancelRun) -> impl Answer<()>;
+    fn run(&self, tenant: &TenantId, run: RunId) -> impl Answer<RunInfo>;
+    fn runs(&self, tenant: &TenantId, filter: ListRuns) -> impl Answer<RunPage>;
+
+    /// Makes a worker known, or changes its queues, and settles what it holds. The same `worker` id again replaces.
+    fn attach_worker(&self, tenant: &TenantId, request: AttachWorker) -> impl Answer<Vec<(String, HeldStatus)>>;
+    /// Tasks and cancellations for a worker, as many as its free slots allow; waits up to `wait_ms` for the first.
+    /// Counts as a sign of life.
+    fn poll_worker(&self, tenant: &TenantId, request: PollWorker) -> impl Answer<Vec<WorkerPush>>;
+    /// The worker's connection is gone. What it holds is kept for it for the reclaim time, then given up.
+    fn detach_worker(&self, tenant: &TenantId, worker: String);
+    fn chunk(&self, tenant: &TenantId, request: Chunk) -> impl Answer<ChunkTaken>;
+    fn result(&self, tenant: &TenantId, request: StepResult) -> impl Answer<()>;
+    fn beat(&self, tenant: &TenantId, worker: String, token: String) -> impl Answer<()>;
+
+    /// Whether the node takes work; `Err` says why not (starting, draining).
+    fn ready(&self) -> Result<(), Refusal>;
+}
+
+/// The shape of every answer.
+pub trait Answer<T>: Future<Output = Result<T, Refusal>> + Send + 'static {}
+impl<T, F: Future<Output = Result<T, Refusal>> + Send + 'static> Answer<T> for F {}
+
+/// Creates a stream, or finds it with the same settings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CreateStream {
+    pub stream: StreamName,
+    /// Lower case, without parameters; `None` means JSON.
+    pub content_type: Option<String>,
+    /// First events, appended in the same batch.
+    pub events: Vec<Payload>,
+    /// Create it closed: complete with its first events.
+    pub closed: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StreamCreated {
+    /// False: it was there already, with the same settings.
+    pub created: bool,
+    pub info: StreamInfo,
+}
+
+/// Appends events to a stream in one batch: all or none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Append {
+    pub stream: StreamName,
+    /// May be empty only when `close` is set.
+    pub events: Vec<Payload>,
+    pub producer: Option<Producer>,
+    /// Refused with `sequence_conflict` unless the stream's next offset is this one.
+    pub expected: Option<Offset>,
+    /// Where the stream does not exist: create it (JSON, unless the first event says otherwise) instead of refusing.
+    pub create: bool,
+    /// Close the stream behind these events.
+    pub close: bool,
+}
+
+/// A producer's place in its sequence on one stream, counted in requests: `seq` is dense from 0 within an `epoch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Producer {
+    pub id: ProducerId,
+    pub epoch: u64,
+    pub seq: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Appended {
+    /// The offset of the first event of the request; of a duplicate, where it stood, if still known.
+    pub offset: Option<Offset>,
+    /// The cursor behind its last event; of a duplicate, the stream's end.
+    pub cursor: Cursor,
+    pub duplicate: bool,
+    pub closed: bool,
+}
+
+/// What is known of a stream. `low` is the first offset kept, `head` the next to be given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamInfo {
+    pub history: History,
+    pub incarnation: Incarnation,
+    pub low: Offset,
+    pub head: Offset,
+    pub closed: bool,
+    pub content_type: Option<String>,
+}
+
+/// Reads events from a cursor on; waits up to `wait_ms` for the first when there is none yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Read {
+    pub stream: StreamName,
+    /// Refused with `other_history`, `other_stream`, `trimmed` or `beyond_end` unless it is good.
+    pub from: Cursor,
+    pub max_events: usize,
+    /// One event is always given, however large.
+    pub max_bytes: usize,
+    pub wait_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReadReply {
+    /// Dense from the cursor's offset on.
+    pub events: Vec<Event>,
+    pub info: StreamInfo,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RegisterWorkflow {
+    /// YAML or JSON.
+    pub source: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkflowRegistered {
+    pub workflow: WorkflowInfo,
+    /// False: the same definition was registered before.
+    pub created: bool,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowInfo {
+    pub namespace: String,
+    pub name: String,
+    pub version: String,
+    /// Hex of the content hash.
+    pub hash: String,
+    pub registered: Timestamp,
+}
+
+/// Which definition: `version: None` is the highest by semantic version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowRef {
+    pub namespace: String,
+    pub name: String,
+    pub version: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkflowSource {
+    pub workflow: WorkflowInfo,
+    pub source: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StartRun {
+    pub workflow: WorkflowRef,
+    pub input: Payload,
+    /// The partition key: runs and streams of one key live and change together.
+    pub key: Option<String>,
+    pub idempotency_key: Option<IdempotencyKey>,
+    pub tags: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunAccepted {
+    pub run: RunId,
+    /// The same idempotency key started this run before.
+    pub duplicate: bool,
+    /// The beginning of the run's stream.
+    pub cursor: Cursor,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SignalRun {
+    pub run: RunId,
+    pub name: String,
+    /// The sender's own id of this message: the same id again is a duplicate.
+    pub id: Option<String>,
+    pub payload: Payload,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SignalAccepted {
+    pub duplicate: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CancelRun {
+    pub run: RunId,
+    pub reason: String,
+}
+
+/// A run as it stands. JSON members are raw texts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunInfo {
+    pub run: RunId,
+    pub key: Option<String>,
+    pub workflow: WorkflowInfo,
+    /// `pending running waiting completed failed cancelling cancelled terminated`
+    pub status: String,
+    pub input: Payload,
+    pub output: Option<Payload>,
+    /// An error as RFC 7807 describes, when the run failed.
+    pub error: Option<serde_json::Value>,
+    /// Where it stands now: open steps and timers, for people.
+    pub current: Vec<String>,
+    pub started: Timestamp,
+    pub closed: Option<Timestamp>,
+    /// The next offset of its stream.
+    pub head: Offset,
+    pub tags: Vec<(String, String)>,
+}
+
+/// Newest first. `after` is the last run of the page before.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ListRuns {
+    pub workflow: Option<String>,
+    pub status: Option<String>,
+    pub after: Option<RunId>,
+    /// 1 to 1,000.
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunPage {
+    pub runs: Vec<RunInfo>,
+    /// Pass it as `after` for the next page.
+    pub next: Option<RunId>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttachWorker {
+    /// Chosen by the gateway for a socket, by the worker over HTTP.
+    pub worker: String,
+    pub queues: Vec<QueueSlots>,
+    pub holding: Vec<Holding>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PollWorker {
+    pub worker: String,
+    pub max: usize,
+    pub wait_ms: u64,
+}
+
+/// What a worker is sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum WorkerPush {
+    Task(Task),
+    /// Stop working on this; answer with a failure or a result, whichever comes.
+    Cancel {
+        token: String,
+    },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Chunk {
+    pub worker: String,
+    pub token: String,
+    pub seq: u64,
+    pub data: Payload,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChunkTaken {
+    /// All chunks below are durable.
+    pub next_seq: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StepResult {
+    pub worker: String,
+    pub token: String,
+    pub outcome: StepOutcome,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum StepOutcome {
+    Output(Payload),
+    Failed { failure: Failure, retry_after_ms: Option<u64> },
+}
+
+/// Kept here so that a hash in `WorkflowInfo` and in the kernel has one spelling.
+pub fn hash_text(hash: WorkflowHash) -> String {
+    hash.to_string()
+}
