@@ -60,8 +60,13 @@ pub trait Log: Send + Sync + fmt::Debug {
 
     /// Durable records of a partition, both chains merged in position order, from `from`: at most `max_records`, and
     /// no further block once `max_bytes` are passed. Empty: the durable end is reached.
-    fn read(&self, partition: PartitionId, from: Position, max_records: usize, max_bytes: usize)
-    -> Result<Vec<StoredRecord>, ReadError>;
+    fn read(
+        &self,
+        partition: PartitionId,
+        from: Position,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, ReadError>;
 
     /// Durable events of one stream in offset order without a hole. Cost grows with what is returned.
     /// Empty: there is nothing durable at `from`. An offset that is no longer kept is `ReadError::Trimmed`.

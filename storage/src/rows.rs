@@ -57,6 +57,11 @@ pub trait Rows: Send + Sync + fmt::Debug {
     fn get(&self, partition: PartitionId, key: &RowKey) -> Result<Option<Row>, ReadError>;
 
     /// Rows of one kind in id order, after `after` (exclusive; `None`: from the first), at most `limit`.
-    fn scan(&self, partition: PartitionId, kind: RowKind, after: Option<&Bytes>, limit: usize)
-    -> Result<Vec<(Bytes, Row)>, ReadError>;
+    fn scan(
+        &self,
+        partition: PartitionId,
+        kind: RowKind,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Row)>, ReadError>;
 }
