@@ -1,1 +1,3 @@
+//! The binary `headwater`: arguments in, a rendering of what the node says out.
+
 fn main() {}

@@ -1,0 +1,40 @@
+# The commands people need. Everything is compiled once, in release, into one folder outside the checkout, and RocksDB
+# (20 minutes of C++) once into an archive beside it: demo, test, bench and .ci/run share both.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench build setup fmt
+
+HEADWATER_CACHE ?= $(HOME)/.cache/headwater
+export HEADWATER_CACHE
+export CARGO_TARGET_DIR := $(HEADWATER_CACHE)/target
+HEADWATER := $(CARGO_TARGET_DIR)/release/headwater
+
+# Where the RocksDB archive is, for cargo; builds it the first time. The assignment makes a failure stop the recipe.
+ROCKSDB = rocksdb="$$(scripts/rocksdb.sh)"; eval "$$rocksdb"
+
+help: ## this list
+	@echo 'Headwater: durable workflows and streams that resume, on one log.'; echo
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@echo; echo 'Builds live in $(HEADWATER_CACHE); set HEADWATER_CACHE to move them.'
+
+demo: build ## a node, workers and tokens, with kill -9 in mid-stream; KEEP=1 leaves the node up
+	@$(HEADWATER) demo $(if $(KEEP),--keep)
+
+test: setup ## all that CI runs: format, lints, every test
+	@$(ROCKSDB); scripts/test.sh
+
+bench: build ## measure; BENCH=name for one of them
+	@$(ROCKSDB); cargo bench -p headwater --bench '$(if $(BENCH),$(subst -,?,$(BENCH)),*)'
+
+build: setup ## the binary, in release
+	@$(ROCKSDB); cargo build --release -p cli
+	@echo 'Built $(HEADWATER)'
+
+setup: ## install what is missing on Debian, and build RocksDB once
+	@scripts/setup.sh
+	@scripts/rocksdb.sh > /dev/null
+
+fmt: ## format the code
+	@cargo fmt --all
