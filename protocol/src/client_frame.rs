@@ -103,6 +103,7 @@ pub enum Command {
 
 /// Appends one event. With `producer`, (producer, epoch, seq) is deduplicated and `seq` is dense per stream.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AppendCommand {
     pub stream: StreamName,
     pub data: Box<RawValue>,
@@ -115,6 +116,7 @@ pub struct AppendCommand {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StartCommand {
     /// `name`, `namespace/name`, or either with `@version`.
     pub workflow: String,
@@ -127,6 +129,7 @@ pub struct StartCommand {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SignalCommand {
     pub run: RunId,
     pub name: String,
@@ -137,6 +140,7 @@ pub struct SignalCommand {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CancelCommand {
     pub run: RunId,
     #[serde(default)]
@@ -157,7 +161,8 @@ pub struct Work {
 #[serde(deny_unknown_fields)]
 pub struct ResultFrame {
     pub token: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `null` is an output like any other.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub output: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -184,4 +189,8 @@ pub struct Beat {
 #[serde(deny_unknown_fields)]
 pub struct Ping {
     pub ts: u64,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(value).map(Some)
 }

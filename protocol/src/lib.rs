@@ -2,10 +2,13 @@
 
 mod client_frame;
 mod event;
+pub mod json;
 mod server_frame;
+pub mod version;
 mod worker;
 
 pub use client_frame::*;
 pub use event::*;
+pub use json::FrameError;
 pub use server_frame::*;
 pub use worker::*;
