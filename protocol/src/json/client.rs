@@ -18,14 +18,13 @@ const TYPES: &str = "append, start, signal, cancel";
 impl ClientFrame {
     /// Reads one message. Unknown frames, unknown fields, duplicate fields and deep nesting are refused by name.
     pub fn decode(text: &str) -> Result<Self, FrameError> {
-        if is_too_nested(text.as_bytes()) {
-            return Err(FrameError::bad_message(format_args!("the message nests deeper than {MAX_NESTING} levels")));
-        }
         let envelope = Envelope::of(text)?;
-        match read_frame(&envelope, text) {
-            Ok(frame) => Ok(frame),
-            Err(error) => Err(explain(&envelope.op, text, error)),
-        }
+        let frame = if is_too_nested(text.as_bytes()) {
+            Err(FrameError::bad_message(format_args!("the message nests deeper than {MAX_NESTING} levels")))
+        } else {
+            read_frame(&envelope, text)
+        };
+        frame.map_err(|error| explain(&envelope.op, text, error))
     }
 
     /// The same from bytes that may not be UTF-8.
@@ -88,7 +87,9 @@ fn read_frame(envelope: &Envelope<'_>, text: &str) -> Result<ClientFrame, FrameE
         "chunk" => read(text).map(ClientFrame::Chunk),
         "beat" => read(text).map(ClientFrame::Beat),
         "ping" => read(text).map(ClientFrame::Ping),
-        unknown => Err(FrameError::bad_message(format_args!("{:?} is not an op: expected one of {OPS}", clip(unknown)))),
+        unknown => {
+            Err(FrameError::bad_message(format_args!("{:?} is not an op: expected one of {OPS}", clip(unknown))))
+        }
     }
 }
 

@@ -42,6 +42,7 @@ impl<'a> Envelope<'a> {
 
     fn anywhere(text: &'a str) -> Result<Self, FrameError> {
         #[derive(Deserialize)]
+        #[serde(expecting = "a frame, which is one JSON object")]
         struct Head<'b> {
             #[serde(borrow)]
             op: Option<BorrowedStr<'b>>,
