@@ -1,0 +1,148 @@
+//! What a setting's text may be, and what it means. The same rules for a file, the environment and a flag.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::ProblemCode;
+use crate::telemetry::LogLevel;
+
+/// What is allowed for a setting, bounds included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Whole {
+        min: u64,
+        max: u64,
+    },
+    /// A whole number, or `auto`.
+    WholeOrAuto {
+        min: u64,
+        max: u64,
+    },
+    Decimal {
+        min: f64,
+        max: f64,
+    },
+    Flag,
+    Directory,
+    /// An address and port of this machine itself.
+    LoopbackAddress,
+    LogLevel,
+    Choice {
+        allowed: &'static [&'static str],
+        not_yet: &'static [&'static str],
+    },
+}
+
+/// What a text was read as.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Whole(u64),
+    Auto,
+    Decimal(f64),
+    Flag(bool),
+    Text(String),
+    Address(SocketAddr),
+    LogLevel(LogLevel),
+}
+
+/// Why a text is not taken; the message continues "`key` is `text`, but …".
+pub(crate) struct Fault {
+    pub(crate) code: ProblemCode,
+    pub(crate) message: String,
+}
+
+const NO_REMOTE: &str = "this version has neither authentication nor TLS, so it listens only on this machine itself: \
+    127.0.0.1 or [::1]; let a proxy that has both stand before it";
+
+impl Kind {
+    pub(crate) fn read(self, text: &str) -> Result<Value, Fault> {
+        match self {
+            Self::WholeOrAuto { .. } if text == "auto" => Ok(Value::Auto),
+            Self::Whole { min, max } | Self::WholeOrAuto { min, max } => self.whole(text, min, max),
+            Self::Decimal { min, max } => self.decimal(text, min, max),
+            Self::Flag => match text {
+                "true" => Ok(Value::Flag(true)),
+                "false" => Ok(Value::Flag(false)),
+                _ => Err(self.wrong_kind()),
+            },
+            Self::Directory if text.contains('\0') => Err(self.wrong_kind()),
+            Self::Directory => Ok(Value::Text(text.to_owned())),
+            Self::LoopbackAddress => self.loopback(text),
+            Self::LogLevel => text.parse().map(Value::LogLevel).map_err(|error| Fault {
+                code: ProblemCode::WrongKind,
+                message: format!("{error}; {self} is expected"),
+            }),
+            Self::Choice { allowed, not_yet } => self.choice(text, allowed, not_yet),
+        }
+    }
+
+    fn whole(self, text: &str, min: u64, max: u64) -> Result<Value, Fault> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(self.wrong_kind());
+        }
+        match text.parse() {
+            Ok(number) if (min..=max).contains(&number) => Ok(Value::Whole(number)),
+            Ok(_) | Err(_) => Err(self.out_of_bounds()),
+        }
+    }
+
+    fn decimal(self, text: &str, min: f64, max: f64) -> Result<Value, Fault> {
+        let number: f64 = text.parse().map_err(|_| self.wrong_kind())?;
+        if (min..=max).contains(&number) { Ok(Value::Decimal(number)) } else { Err(self.out_of_bounds()) }
+    }
+
+    fn loopback(self, text: &str) -> Result<Value, Fault> {
+        let address: SocketAddr = text.parse().map_err(|_| self.wrong_kind())?;
+        if address.ip().is_loopback() {
+            Ok(Value::Address(address))
+        } else {
+            Err(Fault { code: ProblemCode::NotLoopback, message: NO_REMOTE.to_owned() })
+        }
+    }
+
+    fn choice(self, text: &str, allowed: &[&str], not_yet: &[&str]) -> Result<Value, Fault> {
+        if allowed.contains(&text) {
+            Ok(Value::Text(text.to_owned()))
+        } else if not_yet.iter().any(|word| text == *word || text.starts_with(&format!("{word}="))) {
+            Err(Fault {
+                code: ProblemCode::NotYet,
+                message: format!("this version cannot do that yet; it takes {self}"),
+            })
+        } else {
+            Err(self.out_of_bounds())
+        }
+    }
+
+    fn wrong_kind(self) -> Fault {
+        Fault { code: ProblemCode::WrongKind, message: format!("{self} is expected") }
+    }
+
+    fn out_of_bounds(self) -> Fault {
+        Fault { code: ProblemCode::OutOfBounds, message: format!("{self} is allowed") }
+    }
+}
+
+/// What is allowed, as a noun: "a whole number from 1 to 1024".
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::WholeOrAuto { min, max } => write!(f, "`auto` or a whole number from {min} to {max}"),
+            Self::Decimal { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Flag => f.write_str("`true` or `false`"),
+            Self::Directory => f.write_str("a directory"),
+            Self::LoopbackAddress => {
+                f.write_str("an address of this machine itself with a port, such as 127.0.0.1:7400")
+            }
+            Self::LogLevel => f.write_str("a level (off, error, warn, info, debug, trace) or levels by module"),
+            Self::Choice { allowed, .. } => {
+                for (n, word) in allowed.iter().enumerate() {
+                    let separator = if n == 0 { "" } else { " or " };
+                    write!(f, "{separator}`{word}`")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
