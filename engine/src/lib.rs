@@ -1,1 +1,48 @@
-//! placeholder
+//! Decides what happens and remembers what happened: a deterministic state machine per partition.
+//! Knows no bytes on disk, no sockets, no tasks and not the current time: time and seeds come in as arguments.
+
+mod advance;
+mod command;
+mod decide;
+mod definition;
+mod digest;
+mod effect;
+mod event;
+mod flow;
+pub mod limits;
+mod needs;
+mod owed;
+mod partition;
+mod rejection;
+mod replay;
+mod retry;
+mod row;
+mod run;
+mod scope;
+mod signal;
+mod step;
+pub mod stored;
+mod stream;
+mod timer;
+mod token;
+
+pub use command::{Answer, Command, Decision, Outcome, ProducerStamp};
+pub use definition::{Definition, DefinitionName};
+pub use digest::Digest;
+pub use effect::{Effect, Offer};
+pub use event::{Class, Event, Next, RunEvent, Started, TimerSet};
+pub use flow::Flow;
+pub use needs::Need;
+pub use partition::{Partition, PartitionConfig, Placed};
+pub use rejection::Rejection;
+pub use replay::{Divergence, Verifier};
+pub use row::{RowImage, RowName, Scalars, StartKey, StartRecord};
+pub use run::{Run, RunStatus};
+pub use scope::{Activity, Scope, ScopeKind};
+pub use signal::Signal;
+pub use step::{
+    Failure, Function, HEARTBEAT, SCHEDULE_TO_START, START_TO_CLOSE, Step, StepStatus, UNCLAIMED, WORKER_LOST,
+};
+pub use stream::{ProducerWindow, Stream, StreamKey};
+pub use timer::{Purpose, Timer};
+pub use token::{Token, TokenError};

@@ -1,0 +1,118 @@
+//! What a task sees: where it stands in the program, and the variables of its expressions.
+
+use serde_json::{Value, json};
+use types::Payload;
+use workflow::program::{BlockId, Task, TaskKind, Variables};
+use workflow::{Moment, WorkflowError};
+
+use super::Drive;
+use super::error::TaskError;
+use crate::limits;
+use crate::scope::ScopeKind;
+
+impl Drive<'_> {
+    /// The list of tasks that a scope runs, found through the tasks that opened it and those around it: names and
+    /// indices of the document, so that a compiler that numbers otherwise still finds its way.
+    pub(crate) fn block(&self, scope: u32) -> Option<BlockId> {
+        let scope = self.run.scope(scope);
+        let Some(parent) = scope.parent else { return Some(self.program.root) };
+        match (&self.current_task(parent)?.kind, &scope.kind) {
+            (TaskKind::Do(body), ScopeKind::Do) => Some(*body),
+            (TaskKind::For(task), ScopeKind::For { .. }) => Some(task.body),
+            (TaskKind::Try(task), ScopeKind::Try { .. }) => Some(task.body),
+            (TaskKind::Try(task), ScopeKind::Catch { .. }) => task.catch.body,
+            (_, _) => unreachable!("a scope is opened by a task of its kind"),
+        }
+    }
+
+    /// The task at a scope's index; `None` past the end of its list.
+    pub(crate) fn current_task(&self, scope: u32) -> Option<&Task> {
+        let block = self.block(scope)?;
+        let task = self.program.task_at(block, self.run.scope(scope).index)?;
+        Some(self.program.task(task))
+    }
+
+    /// The variables in sight of a scope's current task. `input` is the task's own, once it has one.
+    pub(crate) fn variables(&self, scope: u32, input: Option<&Value>) -> Result<Variables, TaskError> {
+        let mut variables = Variables::new();
+        variables.insert("context".to_owned(), self.run.context.as_ref().map_or(Ok(Value::Null), value)?);
+        variables.insert("workflow".to_owned(), self.workflow_variable()?);
+        variables.insert("runtime".to_owned(), json!({ "name": "headwater", "version": env!("CARGO_PKG_VERSION") }));
+        if let Some(task) = self.current_task(scope) {
+            let address = self.run.scope(scope).address(&task.name, false);
+            variables.insert("task".to_owned(), json!({ "name": task.name, "reference": address }));
+        }
+        if let Some(input) = input {
+            variables.insert("input".to_owned(), input.clone());
+        }
+        self.add_scope_variables(scope, &mut variables)?;
+        Ok(variables)
+    }
+
+    fn workflow_variable(&self) -> Result<Value, TaskError> {
+        let definition = &self.run.definition;
+        Ok(json!({
+            "id": self.run.id.to_string(),
+            "input": value(&self.run.input)?,
+            "startedAt": { "epoch": { "milliseconds": self.run.started.as_millis() }, "iso8601": self.run.started.to_string() },
+            "definition": { "namespace": definition.namespace, "name": definition.name, "version": definition.version },
+        }))
+    }
+
+    /// Loop variables and caught errors, from the outside in, so that an inner name hides an outer one.
+    fn add_scope_variables(&self, scope: u32, variables: &mut Variables) -> Result<(), TaskError> {
+        let scope = self.run.scope(scope);
+        let Some(parent) = scope.parent else { return Ok(()) };
+        self.add_scope_variables(parent, variables)?;
+        let Some(opener) = self.current_task(parent) else { return Ok(()) };
+        match (&opener.kind, &scope.kind) {
+            (TaskKind::For(task), ScopeKind::For { items, iteration }) => {
+                if let Some(item) = items.get(*iteration as usize) {
+                    variables.insert(task.each.clone(), value(item)?);
+                    variables.insert(task.at.clone(), json!(iteration));
+                }
+            }
+            (TaskKind::Try(task), ScopeKind::Catch { error }) => {
+                variables.insert(task.catch.as_.clone(), error.to_json());
+            }
+            (_, _) => {}
+        }
+        Ok(())
+    }
+
+    /// The time and the seed of this command: the same whenever it is derived again.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { now: self.now, seed: self.run.seed ^ (u64::from(self.run.next_step) << 32 | self.run.head.value()) }
+    }
+
+    /// An error of the task in progress, at its place in the document.
+    pub(crate) fn task_error(
+        &self,
+        scope: u32,
+        type_: &str,
+        status: u16,
+        title: &str,
+        detail: String,
+    ) -> WorkflowError {
+        let instance = self.current_task(scope).map(|task| task.pointer.clone());
+        WorkflowError { type_: type_.to_owned(), status, title: Some(title.to_owned()), detail: Some(detail), instance }
+    }
+}
+
+/// Reads a JSON payload.
+pub(crate) fn value(payload: &Payload) -> Result<Value, TaskError> {
+    serde_json::from_slice(&payload.data).map_err(|error| TaskError::new(format!("a value is not valid JSON: {error}")))
+}
+
+/// Writes a JSON payload, inside the limit of a value.
+pub(crate) fn payload(value: &Value) -> Result<Payload, TaskError> {
+    let text = serde_json::to_vec(value).expect("a JSON value can be written");
+    if text.len() > limits::VALUE_BYTES {
+        return Err(TaskError::new(format!(
+            "a value of {} bytes came out, the limit is {}",
+            text.len(),
+            limits::VALUE_BYTES
+        )));
+    }
+    Ok(Payload::json(text))
+}

@@ -1,0 +1,159 @@
+//! What the world asks of a partition, and what it is told once that is durable.
+
+use std::sync::Arc;
+
+use types::{IdempotencyKey, Offset, Payload, ProducerId, RunId, StreamName, TenantId, WorkflowHash};
+
+use crate::definition::DefinitionName;
+use crate::event::Event;
+use crate::rejection::Rejection;
+use crate::step::Failure;
+use crate::token::Token;
+
+/// One request to a partition. The tenant comes from the credential.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// System partition only; the source was compiled before.
+    RegisterWorkflow {
+        tenant: TenantId,
+        name: DefinitionName,
+        hash: WorkflowHash,
+        source: Arc<str>,
+    },
+    StartRun(Box<StartRun>),
+    SignalRun {
+        tenant: TenantId,
+        run: RunId,
+        name: String,
+        id: Option<String>,
+        payload: Payload,
+    },
+    CancelRun {
+        tenant: TenantId,
+        run: RunId,
+        reason: String,
+    },
+    CompleteStep {
+        token: Token,
+        output: Payload,
+        worker: String,
+    },
+    FailStep {
+        token: Token,
+        failure: Failure,
+        retry_after_ms: Option<u64>,
+    },
+    /// From the dispatcher, never from outside: the attempt's worker is gone or its time is up.
+    LoseAttempt {
+        run: RunId,
+        step: u32,
+        attempt: u32,
+        failure: Failure,
+    },
+    /// From the dispatcher: nobody holds the step that was to be cancelled, or its holder let go.
+    DropStep {
+        run: RunId,
+        step: u32,
+        attempt: u32,
+    },
+    AppendChunk {
+        token: Token,
+        sequence: u64,
+        data: Payload,
+    },
+    /// From the alarm, for a timer that is due.
+    FireTimer {
+        run: RunId,
+        timer: u32,
+    },
+    /// From the driver, for a run that owes a `Continue`.
+    ContinueRun {
+        run: RunId,
+    },
+    CreateStream {
+        tenant: TenantId,
+        name: StreamName,
+        content_type: Option<String>,
+        events: Vec<Payload>,
+        closed: bool,
+    },
+    AppendEvents(Box<AppendEvents>),
+    DeleteStream {
+        tenant: TenantId,
+        name: StreamName,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartRun {
+    pub tenant: TenantId,
+    /// Fresh; carries the routing hash of this partition.
+    pub run: RunId,
+    pub definition: DefinitionName,
+    pub hash: WorkflowHash,
+    pub key: Option<String>,
+    pub idempotency_key: Option<IdempotencyKey>,
+    pub input: Payload,
+    /// Drawn by the caller: what `uuid` and jitter derive from.
+    pub seed: u64,
+    pub tags: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppendEvents {
+    pub tenant: TenantId,
+    pub name: StreamName,
+    pub events: Vec<Payload>,
+    pub producer: Option<ProducerStamp>,
+    pub expected: Option<Offset>,
+    pub create: bool,
+    pub close: bool,
+}
+
+/// A producer's place on a stream: `sequence` counts its requests, dense from 0 within an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerStamp {
+    pub id: ProducerId,
+    pub epoch: u64,
+    pub sequence: u64,
+}
+
+/// What a decision came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// Cause first; empty for a duplicate.
+    pub events: Vec<Event>,
+    pub answer: Answer,
+}
+
+/// A decision or a rejection.
+pub type Outcome = Result<Decision, Rejection>;
+
+/// What the asker is told at the gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Registered {
+        created: bool,
+    },
+    Started {
+        run: RunId,
+        duplicate: bool,
+    },
+    Signalled {
+        duplicate: bool,
+    },
+    Appended {
+        offset: Option<Offset>,
+        end: Offset,
+        duplicate: bool,
+        closed: bool,
+    },
+    Created {
+        created: bool,
+    },
+    /// All chunks below are taken.
+    ChunkTaken {
+        next_sequence: u64,
+    },
+    Done,
+}

@@ -1,0 +1,105 @@
+//! Takes a worker's failure: another attempt later, or the end of the step.
+
+use types::Timestamp;
+use workflow::WorkflowError;
+use workflow::error as error_types;
+
+use crate::command::{Answer, Outcome};
+use crate::event::{RunEvent, TimerSet};
+use crate::partition::Partition;
+use crate::retry::{self, Verdict};
+use crate::run::Run;
+use crate::step::{Failure, HEARTBEAT, SCHEDULE_TO_START, START_TO_CLOSE, Step, StepStatus};
+use crate::token::Token;
+
+pub(super) fn decide(
+    partition: &Partition,
+    token: &Token,
+    failure: &Failure,
+    retry_after_ms: Option<u64>,
+    now: Timestamp,
+) -> Outcome {
+    let (run, step) = super::held(partition, token)?;
+    let cause = verdict_event(run, token.step, step, failure, retry_after_ms, now);
+    super::batch(partition, run, cause, now, Answer::Done)
+}
+
+/// What an attempt's failure comes to.
+pub(super) fn verdict_event(
+    run: &Run,
+    number: u32,
+    step: &Step,
+    failure: &Failure,
+    retry_after_ms: Option<u64>,
+    now: Timestamp,
+) -> RunEvent {
+    let attempt = step.attempt;
+    if step.status == StepStatus::Cancelling {
+        return RunEvent::StepCancelled { step: number, attempt };
+    }
+    let policy = &run.functions[step.function as usize].retry;
+    let unit = retry::unit(run.seed, &step.path, attempt);
+    let failure = failure.clone();
+    match retry::verdict(policy, step.failures + 1, step.scheduled, &failure, retry_after_ms, unit, now) {
+        Verdict::Again(due) => {
+            let retry = TimerSet { timer: run.next_timer, due };
+            RunEvent::AttemptFailed { step: number, attempt, failure, retry }
+        }
+        Verdict::GiveUp => {
+            let error = step_error(step, &failure);
+            RunEvent::StepFailed { step: number, attempt, failure, error }
+        }
+    }
+}
+
+/// A failure as the error that a `catch` sees. A worker may name a full error type; else the kind is the title.
+fn step_error(step: &Step, failure: &Failure) -> WorkflowError {
+    let timed_out = [START_TO_CLOSE, SCHEDULE_TO_START, HEARTBEAT].contains(&failure.kind.as_str());
+    let (type_, status) = match failure.kind.contains("://") {
+        true => (failure.kind.as_str(), 500),
+        false if timed_out => (error_types::TIMEOUT, 408),
+        false => (error_types::RUNTIME, 500),
+    };
+    WorkflowError {
+        type_: type_.to_owned(),
+        status,
+        title: Some(failure.kind.clone()),
+        detail: Some(failure.message.clone()),
+        instance: Some(pointer(&step.path)),
+    }
+}
+
+/// The document's pointer of an address: without iterations and visits.
+fn pointer(address: &str) -> String {
+    let mut segments = Vec::new();
+    let mut parts = address.split('/').skip(1).peekable();
+    // An address is a chain of `list/index/name`, where the list of a loop is `for/<turn>/do`.
+    while let Some(list) = parts.next() {
+        segments.push(list.to_owned());
+        if list == "for" {
+            parts.next();
+        }
+        if list == "for" || list == "catch" {
+            segments.extend(parts.next().map(str::to_owned));
+        }
+        segments.extend(parts.next().map(str::to_owned));
+        let name = parts.next().unwrap_or_default();
+        let visited = name.rsplit_once('@').filter(|(_, visit)| visit.parse::<u32>().is_ok());
+        segments.push(visited.map_or(name, |(name, _)| name).to_owned());
+    }
+    segments.iter().fold(String::new(), |pointer, segment| pointer + "/" + segment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_leads_back_to_its_place_in_the_document() {
+        let check = |address, expect: &str| assert_eq!(pointer(address), expect);
+        check("/do/0/a", "/do/0/a");
+        check("/do/0/tryGetPet/try/0/getPet@3", "/do/0/tryGetPet/try/0/getPet");
+        check("/do/2/review@2/for/3/do/0/call@2", "/do/2/review/for/do/0/call");
+        check("/do/1/t/catch/do/0/mail@example", "/do/1/t/catch/do/0/mail@example");
+    }
+}

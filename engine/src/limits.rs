@@ -1,0 +1,33 @@
+//! The kernel's bounds, each with its reason.
+
+/// Events that one command may derive before the run is left owing a `Continue`: keeps a batch short for its neighbours.
+pub const EVENTS_PER_COMMAND: usize = 256;
+/// Bytes that one command may derive, for the same reason.
+pub const BYTES_PER_COMMAND: usize = 256 * 1024;
+/// Task entries without a wait, a step or a retry in between, after which a run is faulted: a loop that never waits
+/// would fill the log. Far above what a sane definition does between two steps.
+pub const ENTRIES_WITHOUT_WAIT: u32 = 100_000;
+/// The largest single value (input, output, data): an event must fit a message of the wire.
+pub const VALUE_BYTES: usize = 256 * 1024;
+/// Signals that a run keeps unconsumed: nobody may fill a run's state from outside.
+pub const SIGNALS_PER_RUN: usize = 1_000;
+/// Bytes of signals that a run keeps unconsumed.
+pub const SIGNAL_BYTES_PER_RUN: usize = 256 * 1024;
+/// Events of one append request: a batch must stay short for its neighbours.
+pub const EVENTS_PER_APPEND: usize = 1_024;
+/// Definitions a node keeps: they are held in memory, sources and all.
+pub const DEFINITIONS: usize = 10_000;
+/// A definition's source.
+pub const DEFINITION_BYTES: usize = 1024 * 1024;
+/// How many scopes may be open inside each other.
+pub const SCOPE_DEPTH: usize = 64;
+/// Items of one `for`: they are kept in the run's state.
+pub const FOR_ITEMS: usize = 100_000;
+/// How long an idempotency key of a start is remembered, by default (the seed's `idempotency_window_hours`).
+pub const IDEMPOTENCY_WINDOW_MS: u64 = 48 * 3_600_000;
+/// How long a cancelled run waits for its steps before it is terminated, by default.
+pub const CANCEL_GRACE_MS: u64 = 30_000;
+/// How long a step may run when its function says nothing.
+pub const START_TO_CLOSE_MS: u64 = 300_000;
+/// Compiled definitions that a partition keeps at hand before those of no open run are forgotten.
+pub const PROGRAMS_KEPT: usize = 64;

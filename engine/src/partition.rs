@@ -1,0 +1,342 @@
+//! A partition as a value: what it holds in memory, and how one event moves it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use types::{Incarnation, Offset, Position, ProducerId, RunId, StreamOrdinal, TenantId, Timestamp, WorkflowHash};
+use workflow::Program;
+use workflow::program::RetryPolicy;
+
+use crate::command::{Command, Outcome};
+use crate::decide;
+use crate::definition::{Definition, DefinitionName};
+use crate::digest::Digest;
+use crate::effect::Effect;
+use crate::event::{Event, RunEvent};
+use crate::limits;
+use crate::owed::Owed;
+use crate::row::{RowImage, RowName, Scalars, StartKey, StartRecord};
+use crate::run::Run;
+use crate::stored::Place;
+use crate::stream::{ProducerWindow, Stream, StreamKey};
+use crate::token::Token;
+
+/// What a partition is told once.
+#[derive(Clone, Debug)]
+pub struct PartitionConfig {
+    /// Makes workers' tokens; kept by the data directory.
+    pub token_key: [u8; 32],
+    /// For functions that say nothing about retries.
+    pub default_retry: RetryPolicy,
+    pub idempotency_window_ms: u64,
+    pub cancel_grace_ms: u64,
+}
+
+impl PartitionConfig {
+    /// The defaults, with this key.
+    pub fn new(token_key: [u8; 32]) -> Self {
+        Self {
+            token_key,
+            default_retry: RetryPolicy::standard(),
+            idempotency_window_ms: limits::IDEMPOTENCY_WINDOW_MS,
+            cancel_grace_ms: limits::CANCEL_GRACE_MS,
+        }
+    }
+}
+
+/// An event's place: where its record stands and when it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub position: Position,
+    pub time: Timestamp,
+}
+
+/// The state machine of one partition. Maps are ordered, so that the same events give the same bytes.
+#[derive(Debug)]
+pub struct Partition {
+    pub(crate) config: PartitionConfig,
+    /// Open runs always; closed ones while they are fresh or were asked for.
+    pub(crate) runs: BTreeMap<RunId, Run>,
+    pub(crate) run_of: BTreeMap<StreamOrdinal, RunId>,
+    pub(crate) streams: BTreeMap<StreamKey, Stream>,
+    pub(crate) stream_names: BTreeMap<StreamOrdinal, StreamKey>,
+    pub(crate) producers: BTreeMap<(StreamKey, ProducerId), ProducerWindow>,
+    pub(crate) starts: BTreeMap<StartKey, StartRecord>,
+    pub(crate) definitions: BTreeMap<(TenantId, DefinitionName), Definition>,
+    pub(crate) programs: BTreeMap<WorkflowHash, Arc<Program>>,
+    pub(crate) timers: BTreeSet<(Timestamp, RunId, u32)>,
+    pub(crate) next_ordinal: StreamOrdinal,
+    pub(crate) time: Timestamp,
+    /// The position that the next event will have.
+    pub(crate) next_position: Position,
+    /// Rows that memory is ahead of.
+    pub(crate) dirty: BTreeSet<RowName>,
+}
+
+impl Partition {
+    /// An empty one, as before its first event.
+    pub fn new(config: PartitionConfig) -> Self {
+        Self {
+            config,
+            runs: BTreeMap::new(),
+            run_of: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            stream_names: BTreeMap::new(),
+            producers: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            definitions: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            next_ordinal: StreamOrdinal::FIRST,
+            time: Timestamp::ZERO,
+            next_position: Position::ZERO,
+            dirty: BTreeSet::new(),
+        }
+    }
+
+    /// Decides on a command at `now`, with all that `needs` named admitted. Changes nothing.
+    pub fn decide(&self, command: &Command, now: Timestamp) -> Outcome {
+        decide::decide(self, command, now.max(self.time))
+    }
+
+    /// The time that events decided at `now` carry: never backwards.
+    pub fn log_time(&self, now: Timestamp) -> Timestamp {
+        now.max(self.time)
+    }
+
+    /// Moves the state by one event and adds what the event newly owes the world to `fresh`.
+    pub fn apply(&mut self, event: &Event, placed: Placed, fresh: &mut Vec<Effect>) {
+        assert!(placed.position >= self.next_position, "events are applied once, in order");
+        self.time = self.time.max(placed.time);
+        self.next_position = placed.position.next();
+        match event {
+            Event::WorkflowRegistered(definition) => {
+                let name = (definition.tenant.clone(), definition.name.clone());
+                self.dirty.insert(RowName::Definition(definition.hash, name.0.clone(), name.1.clone()));
+                self.definitions.insert(name, definition.clone());
+            }
+            Event::Run { run, event: RunEvent::Started(started) } => {
+                let state = Run::start(*run, started, Incarnation::at(placed.position), placed.time);
+                self.remember_start(&state);
+                self.next_ordinal = started.ordinal.next();
+                self.run_of.insert(started.ordinal, *run);
+                self.dirty.insert(RowName::OpenRun(*run));
+                self.runs.insert(*run, state);
+            }
+            Event::Run { run, event } => self.apply_to_run(*run, event, placed.time, fresh),
+            Event::StreamCreated { .. }
+            | Event::EventAppended { .. }
+            | Event::StreamClosed { .. }
+            | Event::StreamDeleted { .. } => self.apply_to_stream(event, placed),
+        }
+    }
+
+    fn apply_to_run(&mut self, id: RunId, event: &RunEvent, time: Timestamp, fresh: &mut Vec<Effect>) {
+        let run = self.runs.get_mut(&id).expect("open runs are in memory");
+        if let RunEvent::ChunkAppended { .. } = event {
+            // The bulk of all events: it moves a count and owes nobody anything.
+            run.apply(event, time);
+            self.dirty.insert(RowName::OpenRun(id));
+            return;
+        }
+        let owed_before = run.owed();
+        let timers_before: Vec<_> = run.timer_keys().collect();
+        run.apply(event, time);
+        for key in timers_before {
+            self.timers.remove(&key);
+        }
+        self.timers.extend(run.timer_keys());
+        run.fresh_effects(&self.config, &owed_before, fresh);
+        if run.status.is_closed() {
+            self.run_of.remove(&run.ordinal);
+            self.dirty.insert(RowName::ClosedRun(id));
+        }
+        self.dirty.insert(RowName::OpenRun(id));
+    }
+
+    fn remember_start(&mut self, run: &Run) {
+        if let Some((key, record)) = StartRecord::of(run) {
+            self.dirty.insert(RowName::Start(key.clone()));
+            self.starts.insert(key, record);
+        }
+    }
+
+    /// All that the world is owed: what a recovery hands to the dispatcher.
+    pub fn effects(&self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for run in self.runs.values() {
+            run.fresh_effects(&self.config, &Owed::default(), &mut effects);
+        }
+        effects
+    }
+
+    /// When the next timer is due.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, ..)| *due)
+    }
+
+    /// Commands for timers that are due at `now`, at most `limit`, earliest first.
+    pub fn due(&self, now: Timestamp, limit: usize) -> Vec<Command> {
+        let due = self.timers.iter().take_while(|(due, ..)| *due <= now);
+        due.take(limit).map(|&(_, run, timer)| Command::FireTimer { run, timer }).collect()
+    }
+
+    pub fn admit_program(&mut self, hash: WorkflowHash, program: Arc<Program>) {
+        self.programs.insert(hash, program);
+    }
+
+    /// Takes in a row, at recovery or because `needs` named it.
+    pub fn admit(&mut self, name: RowName, image: RowImage) {
+        match (name, image) {
+            (_, RowImage::Partition(scalars)) => {
+                (self.next_ordinal, self.time) = (scalars.next_ordinal, scalars.time);
+            }
+            (_, RowImage::Run(run)) => {
+                if !run.status.is_closed() {
+                    self.run_of.insert(run.ordinal, run.id);
+                    self.timers.extend(run.timer_keys());
+                }
+                self.runs.insert(run.id, *run);
+            }
+            (RowName::Stream(key), RowImage::Stream(stream)) => {
+                self.stream_names.insert(stream.ordinal, key.clone());
+                self.streams.insert(key, stream);
+            }
+            (RowName::StreamName(ordinal), RowImage::StreamName(key)) => {
+                self.stream_names.insert(ordinal, key);
+            }
+            (RowName::Producer(stream, producer), RowImage::Producer(window)) => {
+                self.producers.insert((stream, producer), window);
+            }
+            (RowName::Start(key), RowImage::Start(record)) => {
+                self.starts.insert(key, record);
+            }
+            (_, RowImage::Definition(definition)) => {
+                self.definitions.insert((definition.tenant.clone(), definition.name.clone()), definition);
+            }
+            (name, image) => panic!("row {name:?} cannot hold {image:?}: the codec pairs them"),
+        }
+    }
+
+    /// Says that recovery begins here: rows reflect everything below.
+    pub fn begin_at(&mut self, position: Position) {
+        self.next_position = position;
+    }
+
+    /// The position that the next event will have.
+    pub fn next_position(&self) -> Position {
+        self.next_position
+    }
+
+    /// Rows that memory is ahead of: `None` means the row goes. They are clean afterwards, so the caller must write
+    /// them with, or after, the events they reflect.
+    pub fn take_dirty(&mut self) -> Vec<(RowName, Option<RowImage>)> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let scalars = Scalars { next_ordinal: self.next_ordinal, time: self.time };
+        let mut rows: Vec<_> = dirty.into_iter().map(|name| self.image(name)).collect();
+        rows.push((RowName::Partition, Some(RowImage::Partition(scalars))));
+        rows
+    }
+
+    fn image(&self, name: RowName) -> (RowName, Option<RowImage>) {
+        let run = |id: &RunId, closed: bool| self.runs.get(id).filter(|run| run.status.is_closed() == closed);
+        let image = match &name {
+            RowName::Partition => None,
+            RowName::OpenRun(id) => run(id, false).map(|run| RowImage::Run(Box::new(run.clone()))),
+            RowName::ClosedRun(id) => run(id, true).map(|run| RowImage::Run(Box::new(run.clone()))),
+            RowName::Stream(key) => self.streams.get(key).cloned().map(RowImage::Stream),
+            RowName::StreamName(ordinal) => {
+                let key = self.stream_names.get(ordinal).filter(|key| self.streams.contains_key(key));
+                key.cloned().map(RowImage::StreamName)
+            }
+            RowName::Producer(stream, id) => {
+                self.producers.get(&(stream.clone(), id.clone())).cloned().map(RowImage::Producer)
+            }
+            RowName::Start(key) => self.starts.get(key).cloned().map(RowImage::Start),
+            RowName::Definition(_, tenant, definition) => {
+                self.definitions.get(&(tenant.clone(), definition.clone())).cloned().map(RowImage::Definition)
+            }
+        };
+        (name, image)
+    }
+
+    /// Forgets what rows hold and no open run needs, once there are more than `keep` of a kind. The caller knows that
+    /// everything written by the last `take_dirty` can be read back.
+    pub fn evict(&mut self, keep: usize) {
+        let dirty = &self.dirty;
+        self.runs.retain(|id, run| !run.status.is_closed() || dirty.contains(&RowName::ClosedRun(*id)));
+        if self.streams.len() > keep {
+            self.streams.retain(|key, _| dirty.contains(&RowName::Stream(key.clone())));
+            let streams = &self.streams;
+            self.stream_names.retain(|_, key| streams.contains_key(key));
+        }
+        if self.producers.len() > keep {
+            self.producers.retain(|(stream, id), _| dirty.contains(&RowName::Producer(stream.clone(), id.clone())));
+        }
+        if self.starts.len() > keep {
+            self.starts.retain(|key, _| dirty.contains(&RowName::Start(key.clone())));
+        }
+        if self.programs.len() > limits::PROGRAMS_KEPT {
+            let used: BTreeSet<WorkflowHash> = self.runs.values().map(|run| run.hash).collect();
+            self.programs.retain(|hash, _| used.contains(hash));
+        }
+    }
+
+    /// Where the kernel numbers an event: its stream and offset, before it is applied.
+    pub fn place(&self, event: &Event) -> Place {
+        let nowhere = Place { stream: StreamOrdinal::NONE, offset: Offset::ZERO };
+        match event {
+            Event::EventAppended { stream, offset, .. } => Place { stream: *stream, offset: *offset },
+            Event::Run { event: RunEvent::Started(started), .. } => {
+                Place { stream: started.ordinal, offset: Offset::ZERO }
+            }
+            Event::Run { run, .. } => {
+                let run = &self.runs[run];
+                Place { stream: run.ordinal, offset: run.head }
+            }
+            Event::WorkflowRegistered(_)
+            | Event::StreamCreated { .. }
+            | Event::StreamClosed { .. }
+            | Event::StreamDeleted { .. } => nowhere,
+        }
+    }
+
+    pub fn digest(&self) -> Digest {
+        Digest::of(self)
+    }
+
+    pub fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(&id)
+    }
+
+    /// Runs in memory: all open ones, and some closed ones.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values()
+    }
+
+    pub fn run_of(&self, ordinal: StreamOrdinal) -> Option<RunId> {
+        self.run_of.get(&ordinal).copied()
+    }
+
+    /// The next chunk sequence of the attempt that a token names, if it is genuine and current.
+    pub fn held(&self, token: &Token) -> Option<u64> {
+        decide::held(self, token).ok().map(|(_, step)| step.next_sequence)
+    }
+
+    pub fn stream(&self, key: &StreamKey) -> Option<&Stream> {
+        self.streams.get(key)
+    }
+
+    pub fn stream_key(&self, ordinal: StreamOrdinal) -> Option<&StreamKey> {
+        self.stream_names.get(&ordinal)
+    }
+
+    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.definitions.values()
+    }
+
+    /// How many steps are owed by this partition's runs.
+    pub fn open_steps(&self) -> usize {
+        self.runs.values().map(|run| run.steps.len()).sum()
+    }
+}

@@ -1,0 +1,92 @@
+//! The determinism check over a log: what followed from each cause is derived again and compared.
+
+use std::sync::Arc;
+
+use types::{Position, Timestamp, WorkflowHash};
+use workflow::Program;
+
+use crate::advance::consequences;
+use crate::event::{Event, RunEvent};
+use crate::partition::Partition;
+use crate::run::Run;
+
+/// A place where the log does not say what the kernel would.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Divergence {
+    pub position: Position,
+    pub logged: Option<Box<Event>>,
+    pub derived: Option<Box<Event>>,
+}
+
+/// Follows a partition's log beside its state: feed it each event before the event is applied.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    expected: std::collections::VecDeque<Event>,
+    /// Causes whose consequences were derived and compared.
+    pub causes: u64,
+    /// Events that were compared with a derived one.
+    pub compared: u64,
+}
+
+impl Verifier {
+    /// `cause`: the record is marked as the first of its command. `program` finds the definition of a run.
+    pub fn observe(
+        &mut self,
+        partition: &Partition,
+        event: &Event,
+        cause: bool,
+        position: Position,
+        time: Timestamp,
+        program: impl Fn(WorkflowHash) -> Option<Arc<Program>>,
+    ) -> Result<(), Divergence> {
+        if cause {
+            if let Some(missing) = self.expected.pop_front() {
+                return Err(Divergence {
+                    position,
+                    logged: Some(Box::new(event.clone())),
+                    derived: Some(Box::new(missing)),
+                });
+            }
+            self.expect(partition, event, position, time, program);
+            return Ok(());
+        }
+        let derived = self.expected.pop_front();
+        if derived.as_ref() == Some(event) {
+            self.compared += 1;
+            return Ok(());
+        }
+        Err(Divergence { position, logged: Some(Box::new(event.clone())), derived: derived.map(Box::new) })
+    }
+
+    /// Says that the log ends here.
+    pub fn finish(self, end: Position) -> Result<(u64, u64), Divergence> {
+        match self.expected.into_iter().next() {
+            Some(missing) => Err(Divergence { position: end, logged: None, derived: Some(Box::new(missing)) }),
+            None => Ok((self.causes, self.compared)),
+        }
+    }
+
+    fn expect(
+        &mut self,
+        partition: &Partition,
+        event: &Event,
+        position: Position,
+        time: Timestamp,
+        program: impl Fn(WorkflowHash) -> Option<Arc<Program>>,
+    ) {
+        let Event::Run { run: id, event: cause } = event else { return };
+        let scratch = match cause {
+            RunEvent::Started(started) => Run::start(*id, started, types::Incarnation::at(position), time),
+            RunEvent::ChunkAppended { .. } | RunEvent::SignalReceived { .. } => return,
+            cause => {
+                let mut scratch = partition.runs[id].clone();
+                scratch.apply(cause, time);
+                scratch
+            }
+        };
+        let Some(program) = program(scratch.hash) else { return };
+        self.causes += 1;
+        let derived = consequences(&partition.config, &program, scratch, time);
+        self.expected.extend(derived.into_iter().map(|event| Event::Run { run: *id, event }));
+    }
+}

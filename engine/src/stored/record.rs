@@ -1,0 +1,117 @@
+//! Output as records: payloads stay as they were sent, all else goes into the record's header.
+
+use bytes::Bytes;
+use types::{Payload, ProducerId, RunId};
+
+use super::error::StoredError;
+use super::{ATTEMPT_SUPERSEDED, CHUNK, Encoded, OutputPart, Place, USER_EVENT, envelope};
+use crate::command::ProducerStamp;
+use crate::event::{Class, Event, RunEvent};
+
+// Names of headers are short: they go with every event that has them.
+const CONTENT_TYPE: &[u8] = b"c";
+const META_PREFIX: u8 = b'm';
+const PRODUCER: &[u8] = b"p";
+
+pub(super) fn chunk(place: Place, output: OutputPart, data: &Payload) -> Encoded {
+    let headers = headers_of(data);
+    Encoded { output: Some(output), headers, payload: data.data.clone(), ..empty(CHUNK, place) }
+}
+
+pub(super) fn attempt_superseded(place: Place, step: u32, attempt: u32) -> Encoded {
+    Encoded { output: Some(OutputPart { step, attempt, sequence: 0 }), ..empty(ATTEMPT_SUPERSEDED, place) }
+}
+
+pub(super) fn user_event(place: Place, payload: &Payload, producer: Option<&ProducerStamp>) -> Encoded {
+    let mut headers = headers_of(payload);
+    let mut key = Bytes::new();
+    if let Some(stamp) = producer {
+        key = Bytes::copy_from_slice(stamp.id.as_str().as_bytes());
+        let place = envelope::write(&(stamp.epoch, stamp.sequence));
+        headers.push((Bytes::from_static(PRODUCER), place.into()));
+    }
+    Encoded { key, headers, payload: payload.data.clone(), ..empty(USER_EVENT, place) }
+}
+
+fn empty(schema: u16, place: Place) -> Encoded {
+    Encoded {
+        schema,
+        class: Class::Output,
+        stream: place.stream,
+        offset: place.offset,
+        output: None,
+        key: Bytes::new(),
+        headers: Vec::new(),
+        payload: Bytes::new(),
+    }
+}
+
+/// Nothing for plain JSON.
+fn headers_of(payload: &Payload) -> Vec<(Bytes, Bytes)> {
+    let content_type = payload.content_type.iter().map(|text| (Bytes::from_static(CONTENT_TYPE), text.clone().into()));
+    let meta = payload.meta.iter().map(|(name, value)| {
+        let mut key = vec![META_PREFIX];
+        key.extend_from_slice(name.as_bytes());
+        (key.into(), value.clone().into())
+    });
+    content_type.chain(meta).collect()
+}
+
+/// An output event of the run that the record's stream belongs to.
+pub(super) fn read_of_run(encoded: &Encoded, run: RunId) -> Result<Event, StoredError> {
+    let refused = |why| StoredError::Header { schema: encoded.schema, why };
+    let OutputPart { step, attempt, sequence } = encoded.output.ok_or_else(|| refused("it names no attempt"))?;
+    let (data, stamp) = content(encoded)?;
+    if stamp.is_some() || !encoded.key.is_empty() {
+        return Err(refused("it names a producer"));
+    }
+    if encoded.schema == CHUNK {
+        return Ok(Event::Run { run, event: RunEvent::ChunkAppended { step, attempt, sequence, data } });
+    }
+    let bare = sequence == 0 && encoded.headers.is_empty() && encoded.payload.is_empty();
+    let event = RunEvent::AttemptSuperseded { step, attempt };
+    if bare { Ok(Event::Run { run, event }) } else { Err(refused("it has content")) }
+}
+
+pub(super) fn read_user_event(encoded: &Encoded) -> Result<Event, StoredError> {
+    let refused = |why| StoredError::Header { schema: encoded.schema, why };
+    if encoded.stream.is_none() {
+        return Err(refused("it names no stream"));
+    }
+    if encoded.output.is_some() {
+        return Err(refused("it names an attempt"));
+    }
+    let (payload, place) = content(encoded)?;
+    let producer = match (encoded.key.is_empty(), place) {
+        (true, None) => None,
+        (false, Some((epoch, sequence))) => Some(ProducerStamp { id: producer_id(&encoded.key)?, epoch, sequence }),
+        (true, Some(_)) | (false, None) => return Err(refused("half of its producer is missing")),
+    };
+    Ok(Event::EventAppended { stream: encoded.stream, offset: encoded.offset, payload, producer })
+}
+
+fn producer_id(key: &Bytes) -> Result<ProducerId, StoredError> {
+    ProducerId::new(text("producer id", key)?.as_str()).map_err(|why| StoredError::invalid("producer id", &why))
+}
+
+/// The payload with what headers say of it, and a producer's epoch and sequence.
+fn content(encoded: &Encoded) -> Result<(Payload, Option<(u64, u64)>), StoredError> {
+    let mut payload = Payload::json(encoded.payload.clone());
+    let mut producer = None;
+    for (name, value) in &encoded.headers {
+        match &name[..] {
+            CONTENT_TYPE => payload.content_type = Some(text("content type", value)?),
+            PRODUCER => {
+                let place = envelope::read::<_, 64>(value).map_err(|why| StoredError::invalid("producer", &why))?;
+                producer = Some(place);
+            }
+            [META_PREFIX, name @ ..] => payload.meta.push((text("attribute", name)?, text("attribute", value)?)),
+            _ => return Err(StoredError::Header { schema: encoded.schema, why: "it has a header of unknown name" }),
+        }
+    }
+    Ok((payload, producer))
+}
+
+fn text(what: &'static str, bytes: &[u8]) -> Result<String, StoredError> {
+    String::from_utf8(bytes.to_vec()).map_err(|error| StoredError::invalid(what, &error))
+}

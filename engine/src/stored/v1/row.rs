@@ -1,0 +1,128 @@
+//! What rows hold.
+
+use bincode::{Decode, Encode};
+use bytes::Bytes;
+
+use super::run::Run;
+use super::shape::Shape;
+use super::shapes::DefinitionName;
+use crate::row::{RowImage, RowName};
+use crate::stored::envelope::{self, Opened};
+use crate::stored::limits::ROW_BYTES;
+use crate::stored::row_name::{self as kind, envelope_kind};
+use crate::stored::{StoredError, kind_name};
+use crate::{definition, row, stream};
+
+const VERSION: u8 = 1;
+
+stored_struct! {
+    Scalars for row::Scalars { next_ordinal: u64, time: u64 }
+}
+
+stored_struct! {
+    Stream for stream::Stream {
+        ordinal: u64,
+        incarnation: u64,
+        low: u64,
+        head: u64,
+        closed: bool,
+        content_type: Option<String>,
+    }
+}
+
+stored_struct! {
+    StreamKey for stream::StreamKey { tenant: String, name: String }
+}
+
+stored_struct! {
+    ProducerWindow for stream::ProducerWindow { ordinal: u64, epoch: u64, sequence: u64, offset: u64 }
+}
+
+stored_struct! {
+    StartKey for row::StartKey {
+        tenant: String,
+        workflow: (String, String),
+        key: Option<String>,
+        idempotency_key: String,
+    }
+}
+
+stored_struct! {
+    StartRecord for row::StartRecord { run: [u8; 20], input_hash: [u8; 32], started: u64 }
+}
+
+stored_struct! {
+    Definition for definition::Definition {
+        tenant: String,
+        name: DefinitionName,
+        hash: [u8; 32],
+        source: String,
+        registered: u64,
+    }
+}
+
+/// The row's id is a hash, so the row says itself what it stands for.
+#[derive(Encode, Decode)]
+struct Start {
+    key: StartKey,
+    record: StartRecord,
+}
+
+/// What a row says: its image, and its name where the id alone does not tell it.
+pub(in crate::stored) struct Read {
+    pub(in crate::stored) image: RowImage,
+    pub(in crate::stored) name: Option<RowName>,
+}
+
+/// Frames a row under its id.
+pub(in crate::stored) fn write(name: &RowName, kind: u8, id: &[u8], image: &RowImage) -> Bytes {
+    match (name, image) {
+        (RowName::Partition, RowImage::Partition(scalars)) => seal(kind, id, &Scalars::of(scalars)),
+        (RowName::OpenRun(_) | RowName::ClosedRun(_), RowImage::Run(run)) => seal(kind, id, &Run::of(run)),
+        (RowName::Stream(_), RowImage::Stream(stream)) => seal(kind, id, &Stream::of(stream)),
+        (RowName::StreamName(_), RowImage::StreamName(key)) => seal(kind, id, &StreamKey::of(key)),
+        (RowName::Producer(..), RowImage::Producer(window)) => seal(kind, id, &ProducerWindow::of(window)),
+        (RowName::Start(key), RowImage::Start(record)) => {
+            seal(kind, id, &Start { key: Shape::of(key), record: Shape::of(record) })
+        }
+        (RowName::Definition(..), RowImage::Definition(definition)) => seal(kind, id, &Definition::of(definition)),
+        (name, image) => panic!("row {name:?} cannot hold {image:?}: `Partition::take_dirty` pairs them"),
+    }
+}
+
+/// Reads what `write` framed for a row of this kind.
+pub(in crate::stored) fn open(opened: &Opened<'_>, kind: u8) -> Result<Read, StoredError> {
+    let mut name = None;
+    let image = match kind {
+        kind::PARTITION => RowImage::Partition(read::<Scalars>(opened)?.restore()?),
+        kind::OPEN_RUN | kind::CLOSED_RUN => {
+            let run = read::<Run>(opened)?.restore()?;
+            let closed = run.status.is_closed();
+            name = Some(if closed { RowName::ClosedRun(run.id) } else { RowName::OpenRun(run.id) });
+            RowImage::Run(Box::new(run))
+        }
+        kind::STREAM => RowImage::Stream(read::<Stream>(opened)?.restore()?),
+        kind::STREAM_NAME => RowImage::StreamName(read::<StreamKey>(opened)?.restore()?),
+        kind::PRODUCER => RowImage::Producer(read::<ProducerWindow>(opened)?.restore()?),
+        kind::START => {
+            let Start { key, record } = read(opened)?;
+            name = Some(RowName::Start(key.restore()?));
+            RowImage::Start(record.restore()?)
+        }
+        kind::DEFINITION => {
+            let found: definition::Definition = read::<Definition>(opened)?.restore()?;
+            name = Some(RowName::Definition(found.hash, found.tenant.clone(), found.name.clone()));
+            RowImage::Definition(found)
+        }
+        unknown => return Err(StoredError::UnknownKind(envelope_kind(unknown))),
+    };
+    Ok(Read { image, name })
+}
+
+fn seal(kind: u8, id: &[u8], body: &impl Encode) -> Bytes {
+    envelope::seal(envelope_kind(kind), VERSION, id, body, ROW_BYTES)
+}
+
+fn read<T: Decode<()>>(opened: &Opened<'_>) -> Result<T, StoredError> {
+    envelope::read::<T, ROW_BYTES>(opened.body).map_err(|why| StoredError::Body { kind: kind_name(opened.kind), why })
+}
