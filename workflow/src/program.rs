@@ -168,7 +168,10 @@ pub enum Jitter {
     /// delay × (1 ± factor)
     Factor(f64),
     /// delay + between `from_ms` and `to_ms`
-    Between { from_ms: u64, to_ms: u64 },
+    Between {
+        from_ms: u64,
+        to_ms: u64,
+    },
 }
 
 /// `raise`: the fields of the error; strings may be expressions.
