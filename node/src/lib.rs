@@ -1,1 +1,27 @@
-//! placeholder
+//! The only place where the planes meet: drivers, dispatcher, alarm, fan-out, recovery, configuration, telemetry.
+//! Knows neither how a frame is encoded nor what an event means.
+
+mod backend;
+mod catalogue;
+pub mod clock;
+pub mod config;
+pub mod config_file;
+mod data_dir;
+mod dispatcher;
+mod fanout;
+pub mod inspect;
+pub mod limits;
+mod metrics;
+mod node;
+pub mod partition;
+mod reader;
+mod recovery;
+mod registration;
+mod router;
+mod run_list;
+pub mod telemetry;
+mod translate;
+
+pub use backend::NodeBackend;
+pub use config::{Config, ConfigError, ConfigOverrides};
+pub use node::{Node, NodeError, RunningNode};
