@@ -84,14 +84,10 @@ fn options() -> serde_saphyr::Options {
 }
 
 fn syntax(name: &str, error: &serde_saphyr::Error) -> ConfigError {
-    let message = match error {
-        serde_saphyr::Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
-            "a configuration is one document, but a second one begins here".to_owned()
-        }
-        serde_saphyr::Error::Budget { .. } => {
-            "this is nested deeper, or is more, than a configuration can be".to_owned()
-        }
-        _ => error.render_with_formatter(&UserMessageFormatter),
+    let message = if let serde_saphyr::Error::Budget { breach, .. } = error {
+        over_budget(breach).to_owned()
+    } else {
+        error.render_with_formatter(&UserMessageFormatter)
     };
     let Some(location) = error.location() else {
         return ConfigError::one(Origin::file(name), ProblemCode::Syntax, message);
@@ -99,6 +95,14 @@ fn syntax(name: &str, error: &serde_saphyr::Error) -> ConfigError {
     let (line, column) = (location.line(), location.column());
     let message = message.strip_suffix(&format!(" at line {line}, column {column}")).unwrap_or(&message).to_owned();
     ConfigError::one(Origin::place(name, line, column), ProblemCode::Syntax, message)
+}
+
+fn over_budget(breach: &BudgetBreach) -> &'static str {
+    if matches!(breach, BudgetBreach::Documents { .. }) {
+        "a configuration is one document, but a second one begins here"
+    } else {
+        "this is nested deeper, or is more, than a configuration can be"
+    }
 }
 
 fn place<T>(name: &str, spanned: &Spanned<T>) -> Origin {

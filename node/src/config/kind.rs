@@ -119,7 +119,7 @@ impl Kind {
     }
 
     fn out_of_bounds(self) -> Fault {
-        Fault { code: ProblemCode::OutOfBounds, message: format!("{self} is allowed") }
+        Fault { code: ProblemCode::OutOfBounds, message: format!("only {self} is allowed") }
     }
 }
 
