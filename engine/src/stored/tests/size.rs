@@ -1,25 +1,66 @@
-//! How little a step costs: what is written of it beside its values.
+//! How little a step costs, and that the largest things the kernel allows can be read again.
+
+use std::collections::BTreeMap;
 
 use types::{Offset, Payload};
 
-use super::{RUN, STREAM};
+use super::samples::{self, RowSample};
+use super::{RUN, STREAM, read};
 use crate::event::{Event, RunEvent};
-use crate::stored::{Place, encode};
+use crate::limits::{FOR_ITEMS, SCOPE_DEPTH, VALUE_BYTES};
+use crate::row::RowImage;
+use crate::scope::{Activity, Scope, ScopeKind};
+use crate::stored::{Encoded, Place, decode_row, encode, encode_row};
 
-fn size(event: RunEvent) -> usize {
-    let encoded = encode(&Event::Run { run: RUN, event }, Place { stream: STREAM, offset: Offset::new(3) });
-    encoded.key.len() + encoded.headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>() + encoded.payload.len()
+fn encoded(event: &RunEvent) -> Encoded {
+    let event = Event::Run { run: RUN, event: event.clone() };
+    encode(&event, Place { stream: STREAM, offset: Offset::new(3) })
+}
+
+/// What a record holds beside what storage needs for each.
+fn size(event: &RunEvent) -> usize {
+    let Encoded { key, headers, payload, .. } = encoded(event);
+    key.len() + headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() + payload.len()
 }
 
 #[test]
 fn a_step_costs_tens_of_bytes_and_its_values() {
+    let (step, scope, function, attempt, sequence) = (4, 0, 0, 1, 9);
     let path = "/do/4/callModel".to_owned();
-    let values = |step| (step, 0, path.clone(), 0);
-    let (step, scope, path, function) = values(4);
     let scheduled = RunEvent::StepScheduled { step, scope, path, function, input: None, task_input: None };
-    assert_eq!(size(scheduled), 31);
+    assert_eq!(size(&scheduled), 31);
     let output = Payload::json("{\"text\":\"hi\"}");
     let worker = "worker-1".to_owned();
-    assert_eq!(size(RunEvent::StepCompleted { step, attempt: 1, output: output.clone(), worker }), 23 + output.len());
-    assert_eq!(size(RunEvent::ChunkAppended { step, attempt: 1, sequence: 9, data: output.clone() }), output.len());
+    let completed = RunEvent::StepCompleted { step, attempt, output: output.clone(), worker };
+    assert_eq!(size(&completed), 23 + output.len());
+    let chunk = RunEvent::ChunkAppended { step, attempt, sequence, data: output.clone() };
+    assert_eq!(size(&chunk), output.len());
+}
+
+#[test]
+fn the_longest_loop_can_be_read_again() {
+    let items = vec![Payload::json("1"); FOR_ITEMS].into();
+    let kind = ScopeKind::For { items, iteration: 0 };
+    let opened = RunEvent::ScopeOpened { scope: 1, parent: 0, path: "/do/0/each".to_owned(), kind, data: None };
+    assert_eq!(read(&encoded(&opened)), Ok(Event::Run { run: RUN, event: opened }));
+}
+
+#[test]
+fn the_largest_run_can_be_read_again() {
+    let value = Payload::json(vec![b'1'; VALUE_BYTES]);
+    let scope = |depth| Scope {
+        parent: (depth > 0).then(|| depth - 1),
+        kind: ScopeKind::For { items: [value.clone()].into(), iteration: 0 },
+        path: "/do/0/each".to_owned(),
+        index: 0,
+        visits: BTreeMap::new(),
+        data: value.clone(),
+        task_input: Some(value.clone()),
+        activity: Activity::Returned { output: value.clone(), caught: false },
+    };
+    let open = samples::rows().into_iter().find(|row| row.label == "OpenRun").expect("a sample");
+    let RowSample { name, image: RowImage::Run(mut run), .. } = open else { panic!("a run") };
+    run.scopes = (0..=u32::try_from(SCOPE_DEPTH).expect("small")).map(|depth| (depth, scope(depth))).collect();
+    let image = RowImage::Run(run);
+    assert!(decode_row(&name, &encode_row(&name, &image)) == Ok(image), "read as it was written");
 }
