@@ -112,7 +112,8 @@ pub struct StreamInfo {
     pub content_type: Option<String>,
 }
 
-/// Reads events from a cursor on; waits up to `wait_ms` for the first when there is none yet.
+/// Reads events from a cursor on; waits up to `wait_ms` for the first when there is none yet. At the end of a closed
+/// stream it does not wait, and closing or deleting the stream ends a wait.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Read {
     pub stream: StreamName,

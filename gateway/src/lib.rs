@@ -1,3 +1,24 @@
 //! Talks to clients: HTTP, WebSocket, SSE. Knows neither workflows nor RocksDB nor which partition.
 
+mod admission;
+mod auth;
 pub mod backend;
+mod chunk;
+mod connection;
+mod error;
+mod frames;
+mod gateway;
+mod http;
+mod inbox;
+mod limits;
+mod metrics;
+mod resume;
+mod server;
+mod socket;
+mod stream_tail;
+mod subscription;
+mod workflow_ref;
+
+pub use limits::Limits;
+pub use server::{Options, ServeError, serve};
+pub use workflow_ref::DEFAULT_NAMESPACE;

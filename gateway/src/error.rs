@@ -1,0 +1,144 @@
+//! How a refusal leaves over HTTP: a problem (RFC 9457) with a stable code, and the status that goes with each code.
+
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value};
+use types::{Code, Refusal};
+
+/// The status of each code. One place, and no code without one.
+pub(crate) const fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::BadRequest
+        | Code::BadMessage
+        | Code::InvalidName
+        | Code::InvalidCursor
+        | Code::InvalidInput
+        | Code::ForgedToken => StatusCode::BAD_REQUEST,
+        Code::InvalidDefinition => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::ReservedName | Code::ProducerFenced => StatusCode::FORBIDDEN,
+        Code::WorkflowNotFound | Code::RunNotFound | Code::StreamNotFound | Code::NotFound => StatusCode::NOT_FOUND,
+        Code::StreamExists
+        | Code::StreamClosed
+        | Code::WorkflowExists
+        | Code::RunClosed
+        | Code::IdempotencyConflict
+        | Code::ProducerGap
+        | Code::SequenceConflict
+        | Code::StaleAttempt
+        | Code::ChunkGap => StatusCode::CONFLICT,
+        Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::BeyondEnd => StatusCode::GONE,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::QueueFull | Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        Code::Draining | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::OutcomeUnknown | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// An answer that is an error. The status follows from the code unless the protocol of an endpoint says otherwise.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    refusal: Refusal,
+    headers: HeaderMap,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Refusal::new(code, detail).into()
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, detail)
+    }
+
+    pub(crate) fn method_not_allowed(code: Code, allow: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(code, detail).status(StatusCode::METHOD_NOT_ALLOWED).header(ALLOW, HeaderValue::from_static(allow))
+    }
+
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    fn body(&self) -> String {
+        let Refusal { code, message, retry_after_ms, details } = &self.refusal;
+        let mut body = Map::new();
+        body.insert("type".into(), format!("https://headwater.dev/problems/{code}").into());
+        body.insert("title".into(), title(*code).into());
+        body.insert("status".into(), self.status.as_u16().into());
+        body.insert("detail".into(), message.as_str().into());
+        body.insert("code".into(), code.as_str().into());
+        if let Some(millis) = retry_after_ms {
+            body.insert("retry_after_ms".into(), (*millis).into());
+        }
+        for (name, value) in details {
+            // A detail never hides a member of the problem itself; repeated ones become a list.
+            match body.get_mut(name) {
+                None => drop(body.insert(name.clone(), value.as_str().into())),
+                Some(Value::Array(values)) => values.push(value.as_str().into()),
+                Some(first) if !STANDARD.contains(&name.as_str()) => {
+                    *first = Value::Array(vec![first.take(), value.as_str().into()]);
+                }
+                Some(_) => {}
+            }
+        }
+        Value::Object(body).to_string()
+    }
+}
+
+const STANDARD: [&str; 6] = ["type", "title", "status", "detail", "code", "retry_after_ms"];
+
+/// The code in words: the same for every occurrence, as the standard asks.
+fn title(code: Code) -> String {
+    let words = code.as_str().replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self { status: status_of(refusal.code), refusal, headers: HeaderMap::new() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = self.body();
+        let mut headers = self.headers;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(millis) = self.refusal.retry_after_ms {
+            headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000).max(1)));
+        }
+        let mut response = (self.status, headers, body).into_response();
+        // For the counter of refusals, which sees responses only.
+        response.extensions_mut().insert(self.refusal.code);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_reads_well() {
+        let refusal = Refusal::new(Code::QueueFull, "the partition's mailbox is full")
+            .retry_after_ms(50)
+            .detail("partition", 3)
+            .detail("status", "hidden");
+        insta::assert_snapshot!(Problem::from(refusal).body(), @"");
+    }
+
+    #[test]
+    fn repeated_details_become_a_list() {
+        let refusal = Refusal::new(Code::InvalidDefinition, "2 problems").detail("problem", "a").detail("problem", "b");
+        insta::assert_snapshot!(Problem::from(refusal).body(), @"");
+    }
+}

@@ -1,0 +1,101 @@
+//! Reads request bodies within their bounds, and writes JSON answers.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use protocol::json::{MAX_NESTING, is_too_nested};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+use types::{Code, Payload};
+
+use crate::error::Problem;
+use crate::limits::Limits;
+
+/// The media type of JSON.
+pub(super) const JSON: &str = "application/json";
+
+/// All of a body, if it is small enough and comes in time.
+pub(super) async fn read(body: Body, most: usize, limits: &Limits) -> Result<Bytes, Problem> {
+    let collected = timeout(limits.body_time, Limited::new(body, most).collect()).await;
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large("the body", most)),
+        Ok(Err(error)) => Err(Problem::bad_request(format!("the body did not arrive: {error}"))),
+        Err(_) => Err(Problem::bad_request("the body did not arrive in time").status(StatusCode::REQUEST_TIMEOUT)),
+    }
+}
+
+pub(super) fn too_large(what: &str, most: usize) -> Problem {
+    Problem::new(Code::TooLarge, format!("{what} is over the limit of {most} bytes"))
+}
+
+/// The media type, in lower case and without parameters; `None` when none is given.
+pub(super) fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Problem::bad_request("the content type is not ASCII"))?;
+    let media = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.split_once('/') {
+        Some((kind, name)) if !kind.is_empty() && !name.is_empty() => Ok(Some(media)),
+        _ => Err(Problem::bad_request(format!("{text:?} is not a content type: write it as type/subtype"))),
+    }
+}
+
+/// A JSON request.
+pub(super) async fn json<T: DeserializeOwned>(request: Request, most: usize, limits: &Limits) -> Result<T, Problem> {
+    let (parts, body) = request.into_parts();
+    match media_type(&parts.headers)?.as_deref() {
+        None | Some(JSON) => {}
+        Some(other) => {
+            return Err(Problem::new(Code::UnsupportedMediaType, format!("send {JSON}, not {other}")));
+        }
+    }
+    let bytes = read(body, most, limits).await?;
+    if is_too_nested(&bytes) {
+        return Err(Problem::bad_request(format!("the body nests deeper than {MAX_NESTING} levels")));
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))
+}
+
+/// A raw JSON value as a payload, if it is no larger than an event.
+pub(super) fn payload(json: Box<RawValue>, what: &str, limits: &Limits) -> Result<Payload, Problem> {
+    let text: Box<str> = json.into();
+    if text.len() > limits.event_bytes {
+        return Err(too_large(what, limits.event_bytes));
+    }
+    Ok(Payload::json(String::from(text)))
+}
+
+/// An answer in JSON.
+pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    let text = serde_json::to_string(body).expect("answers have string keys");
+    (status, [(CONTENT_TYPE, HeaderValue::from_static(JSON))], text).into_response()
+}
+
+/// The same for something that was made, with the path where it now is.
+pub(super) fn created(status: StatusCode, path: &str, body: &impl Serialize) -> Response {
+    let mut response = answer(status, body);
+    let path = HeaderValue::from_str(path).expect("our paths are ASCII");
+    response.headers_mut().insert(LOCATION, path);
+    response
+}
+
+/// How a payload looks inside of an answer: as it is when it is JSON, else wrapped.
+pub(super) fn payload_json(payload: &Payload) -> Box<RawValue> {
+    use base64::Engine as _;
+    let text = match &payload.content_type {
+        None => String::from_utf8_lossy(&payload.data).into_owned(),
+        Some(content_type) => {
+            let base64 = base64::engine::general_purpose::STANDARD.encode(&payload.data);
+            serde_json::json!({ "content_type": content_type, "base64": base64 }).to_string()
+        }
+    };
+    // What calls itself JSON was checked where it came in; a reader must not fail for it.
+    RawValue::from_string(text).unwrap_or_default()
+}

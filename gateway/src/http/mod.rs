@@ -1,0 +1,82 @@
+//! The HTTP side: which path leads where, and what all answers have in common.
+
+mod body;
+mod health;
+mod runs;
+mod socket;
+mod streams;
+mod workers;
+mod workflows;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use prometheus::Registry;
+use protocol::version::SOCKET_PATH;
+use types::Code;
+
+use crate::backend::Backend;
+use crate::error::Problem;
+use crate::gateway::Gateway;
+
+type Shared<B> = State<Arc<Gateway<B>>>;
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What clients reach.
+pub(crate) fn router<B: Backend>(gateway: &Arc<Gateway<B>>) -> Router {
+    let router = Router::new()
+        .route(SOCKET_PATH, get(socket::open::<B>))
+        .route("/v1/streams/{*name}", streams::methods::<B>())
+        .route("/v1/workflows", get(workflows::list::<B>).post(workflows::register::<B>))
+        .route("/v1/workflows/{namespace}/{name}", get(workflows::latest::<B>))
+        .route("/v1/workflows/{namespace}/{name}/{version}", get(workflows::version::<B>))
+        .route("/v1/runs", get(runs::list::<B>).post(runs::start::<B>))
+        .route("/v1/runs/{id}", get(runs::get::<B>))
+        .route("/v1/runs/{id}/cancel", post(runs::cancel::<B>))
+        .route("/v1/runs/{id}/signals/{name}", post(runs::signal::<B>))
+        .route("/v1/workers/poll", post(workers::poll::<B>))
+        .route("/v1/workers/heartbeat", post(workers::heartbeat::<B>))
+        .route("/v1/workers/chunk", post(workers::chunk::<B>))
+        .route("/v1/workers/complete", post(workers::complete::<B>))
+        .route("/v1/workers/fail", post(workers::fail::<B>));
+    finish(health::add(router), gateway)
+}
+
+/// What operators reach.
+pub(crate) fn admin_router<B: Backend>(gateway: &Arc<Gateway<B>>, registry: Registry) -> Router {
+    let metrics = move || std::future::ready(health::metrics(&registry));
+    finish(health::add(Router::new()).route("/metrics", get(metrics)), gateway)
+}
+
+fn finish<B: Backend>(router: Router<Arc<Gateway<B>>>, gateway: &Arc<Gateway<B>>) -> Router {
+    router
+        .fallback(|request: Request| async move {
+            Problem::new(Code::NotFound, format!("nothing is at {}", request.uri().path()))
+        })
+        .method_not_allowed_fallback(|request: Request| async move {
+            let (method, path) = (request.method(), request.uri().path());
+            Problem::new(Code::BadRequest, format!("{path} does not take {method}"))
+                .status(axum::http::StatusCode::METHOD_NOT_ALLOWED)
+        })
+        .layer(middleware::from_fn_with_state(Arc::clone(gateway), account::<B>))
+        .with_state(Arc::clone(gateway))
+}
+
+/// Counts a request, and adds what browsers need to treat every answer as data.
+async fn account<B: Backend>(State(gateway): Shared<B>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    gateway.metrics.http_requests.with_label_values(&[response.status().as_str()]).inc();
+    if let Some(code) = response.extensions().get::<Code>() {
+        gateway.metrics.refused(*code);
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    response
+}

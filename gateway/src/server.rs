@@ -1,0 +1,174 @@
+//! Serves a node: takes connections in, speaks HTTP/1.1 and h2c on them, and in the end sends everyone away in order.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use prometheus::Registry;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::backend::Backend;
+use crate::gateway::Gateway;
+use crate::http;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+
+/// What a node decides about its gateway.
+#[derive(Debug)]
+pub struct Options {
+    /// The node's name, told in `welcome`.
+    pub node: String,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served, apart from the clients' port.
+    pub admin: Option<TcpListener>,
+    /// What `/metrics` shows; the gateway adds its own.
+    pub registry: Registry,
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { node: "headwater".to_owned(), admin: None, registry: Registry::new(), limits: Limits::default() }
+    }
+}
+
+/// Why a gateway does not serve.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    #[error("failed to register the gateway's metrics, is there another gateway on this registry: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Serves until `shutdown` resolves, then drains: the node is not ready, accepts nobody, tells every socket when to
+/// reconnect, closes them over the drain window, and returns when all are gone or the deadline is reached.
+pub async fn serve<B: Backend>(
+    listener: TcpListener,
+    backend: B,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let metrics = Metrics::new(&options.registry)?;
+    let gateway = Gateway::new(backend, options.node, options.limits, metrics);
+    let admin = options.admin.map(|listener| {
+        let router = http::admin_router(&gateway, options.registry);
+        tokio::spawn(accept(Arc::clone(&gateway), listener, router))
+    });
+    let router = http::router(&gateway);
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        never = accept_into(&mut connections, &gateway, &listener, &router) => match never {},
+        () = shutdown => {}
+    }
+    gateway.drain();
+    drop(listener);
+    tokio::select! {
+        () = gone(&gateway, &mut connections) => {}
+        () = sleep(gateway.limits.drain_deadline) => {}
+    }
+    gateway.end();
+    // The admin's port answers to the last, so that whoever watches the drain sees it.
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    Ok(())
+}
+
+async fn gone<B: Backend>(gateway: &Gateway<B>, connections: &mut JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
+    while gateway.socket_count() > 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn accept<B: Backend>(gateway: Arc<Gateway<B>>, listener: TcpListener, router: Router) -> Infallible {
+    let mut connections = JoinSet::new();
+    accept_into(&mut connections, &gateway, &listener, &router).await
+}
+
+async fn accept_into<B: Backend>(
+    connections: &mut JoinSet<()>,
+    gateway: &Arc<Gateway<B>>,
+    listener: &TcpListener,
+    router: &Router,
+) -> Infallible {
+    loop {
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            // More than this is an attack or a mistake; whoever is in keeps working.
+            Ok((stream, _)) if connections.len() >= gateway.limits.connections => drop(stream),
+            Ok((stream, _)) => {
+                connections.spawn(connection(Arc::clone(gateway), stream, router.clone()));
+            }
+            Err(error) => pause_after(&error).await,
+        }
+    }
+}
+
+/// An aborted connection is its own affair. Other failures, such as too many open files, last a moment.
+async fn pause_after(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tracing::warn!(%error, "failed to accept a connection; trying again in 100 ms");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// One connection, until it ends or has become a socket.
+async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, router: Router) {
+    // Frames are written in batches already; waiting for more only adds latency. Where it fails it is slower.
+    let _ = stream.set_nodelay(true);
+    let spoke = Arc::new(AtomicBool::new(false));
+    let service = {
+        let (router, spoke) = (TowerToHyperService::new(router), Arc::clone(&spoke));
+        service_fn(move |request: Request<Incoming>| {
+            spoke.store(true, Ordering::Relaxed);
+            router.call(request)
+        })
+    };
+    let builder = builder(&gateway.limits);
+    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let silence = Instant::now() + gateway.limits.header_time;
+    let (mut drained, mut over) = (pin!(gateway.drained()), pin!(gateway.over()));
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            // How a client's connection ends is its own affair.
+            _ = serving.as_mut() => return,
+            // The server tells the protocol by the first bytes, and waits for them without a limit of its own.
+            () = sleep_until(silence), if !spoke.load(Ordering::Relaxed) => {
+                if !spoke.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+            () = drained.as_mut(), if !draining => {
+                draining = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            () = over.as_mut() => return,
+        }
+    }
+}
+
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(limits.header_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(256)
+        .keep_alive_interval(limits.heartbeat_time)
+        .keep_alive_timeout(limits.pong_time);
+    builder
+}
