@@ -1,16 +1,30 @@
-//! The simulated log: the same promises over a simulated disk that crashes, tears, flips and fails on demand.
+//! The simulated log: the same blocks, checks, recovery and reads as the real one, over a simulated disk that crashes,
+//! tears, flips and fails on demand. Runs on the caller's thread, so that one seed replays it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use types::{History, PartitionCount, PartitionId, Position};
 
+use crate::catalog::Catalog;
 use crate::error::{AppendError, OpenError, ReadError};
-use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, StreamRead};
+use crate::group::{Pending, Waiting, Writer};
+use crate::keys::{Family, LogKey};
+use crate::limits;
+use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, RETENTION_CLASSES, StreamRead};
+use crate::metrics::Metrics;
+use crate::partition_log::Policy;
+use crate::read::read;
+use crate::read_stream::read_stream;
 use crate::record::StoredRecord;
-use crate::rows::{Row, RowChange, RowKey, RowKind, Rows};
+use crate::recovery::{initial, recover};
+use crate::row_store;
+use crate::rows::{Row, RowKey, RowKind, Rows};
+use crate::simulated_disk::SimulatedDisk;
+use crate::store::Store;
+use crate::watermark::Watermark;
 
 /// What a crash leaves of the writes that were not yet synced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,184 +35,227 @@ pub struct Survives {
     pub torn_bytes: usize,
 }
 
+/// How the simulated log behaves. The defaults make segments and checkpoints small, so that short tests meet them.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryOptions {
+    /// Each append is durable, and its callback has run, before `append` returns.
+    pub automatic: bool,
+    pub segment_bytes: u64,
+    pub segment_ms: u64,
+    /// Bytes of blocks between two checkpoints of a partition.
+    pub checkpoint_bytes: u64,
+    /// Bytes of recent blocks kept for live readers.
+    pub tail_bytes: usize,
+}
+
+impl Default for MemoryOptions {
+    fn default() -> Self {
+        Self {
+            automatic: false,
+            segment_bytes: 64 * 1024,
+            segment_ms: limits::SEGMENT_MS,
+            checkpoint_bytes: 8 * 1024,
+            tail_bytes: 64 * 1024,
+        }
+    }
+}
+
 /// A log in memory. Appends are written at once and durable when `sync` is called, or at once in automatic mode.
+/// Clones are the same log.
 #[derive(Clone)]
-pub struct MemoryLog(Arc<Mutex<Inner>>);
-
-struct Inner {
-    count: PartitionCount,
-    history: History,
-    automatic: bool,
-    dead: Option<String>,
-    fail_next_sync: bool,
-    full: bool,
-    durable: Disk,
-    written: Disk,
-    unsynced: Vec<(AppendBatch, OnDurable, Position)>,
+pub struct MemoryLog {
+    machine: Arc<Machine>,
+    catalog: Arc<Catalog>,
+    state: Arc<Mutex<State>>,
+    options: MemoryOptions,
 }
 
-#[derive(Clone, Default)]
-struct Disk {
-    records: BTreeMap<PartitionId, Vec<StoredRecord>>,
-    rows: BTreeMap<(PartitionId, RowKey), Row>,
+/// What outlives a crash.
+#[derive(Debug)]
+struct Machine {
+    disk: Arc<SimulatedDisk>,
+    watermark: Mutex<Watermark>,
 }
 
-impl Disk {
-    fn end(&self, partition: PartitionId) -> Position {
-        Position::new(self.records.get(&partition).map_or(0, |records| records.len() as u64))
-    }
-
-    fn apply(&mut self, batch: &AppendBatch) {
-        let records = self.records.entry(batch.partition).or_default();
-        for record in &batch.records {
-            records.push(StoredRecord { position: Position::new(records.len() as u64), record: record.clone() });
-        }
-        for change in &batch.rows {
-            match change {
-                RowChange::Put(key, row) => self.rows.insert((batch.partition, key.clone()), row.clone()),
-                RowChange::Delete(key) => self.rows.remove(&(batch.partition, key.clone())),
-            };
-        }
-    }
+struct State {
+    writer: Writer,
+    waiting: Vec<Waiting>,
+    ends: Vec<(PartitionId, Position)>,
+    /// Why nothing can be written any more.
+    dead: Option<AppendError>,
 }
 
 impl fmt::Debug for MemoryLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryLog").finish_non_exhaustive()
+        f.debug_struct("MemoryLog").field("durable", &self.catalog.durable()).finish_non_exhaustive()
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl MemoryLog {
-    /// An empty log whose appends become durable when `sync` is called.
+    /// An empty log, all partitions with the same history, whose appends become durable when `sync` is called.
     pub fn new(partitions: PartitionCount, history: History) -> Self {
-        Self(Arc::new(Mutex::new(Inner {
-            count: partitions,
-            history,
-            automatic: false,
-            dead: None,
-            fail_next_sync: false,
-            full: false,
-            durable: Disk::default(),
-            written: Disk::default(),
-            unsynced: Vec::new(),
-        })))
+        Self::with_options(partitions, history, MemoryOptions::default())
     }
 
     /// An empty log whose appends are durable, and acknowledged, before `append` returns.
     pub fn automatic(partitions: PartitionCount, history: History) -> Self {
-        let log = Self::new(partitions, history);
-        log.inner().automatic = true;
-        log
+        Self::with_options(partitions, history, MemoryOptions { automatic: true, ..MemoryOptions::default() })
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn with_options(partitions: PartitionCount, history: History, options: MemoryOptions) -> Self {
+        let disk = SimulatedDisk::default();
+        disk.write(&initial(&vec![history; partitions.get() as usize])).expect("a new disk has room");
+        disk.sync().expect("a new disk syncs");
+        let watermark = Mutex::new(Watermark::initial(partitions, disk.sequence()));
+        let machine = Arc::new(Machine { disk: Arc::new(disk), watermark });
+        Self::open(machine, options).expect("an empty log opens")
+    }
+
+    fn open(machine: Arc<Machine>, options: MemoryOptions) -> Result<Self, OpenError> {
+        let mut watermark = locked(&machine.watermark);
+        let recovered = recover(&*machine.disk, &watermark, &[])?;
+        machine.disk.write(&recovered.repairs).map_err(crate::recovery::store_error("the log"))?;
+        machine.disk.sync().map_err(crate::recovery::store_error("the log"))?;
+        let store: Arc<dyn Store> = machine.disk.clone();
+        let catalog = Catalog::new(store, Arc::new(Metrics::new()), recovered.views, options.tail_bytes);
+        watermark.clean = false;
+        watermark.term += 1;
+        let policy = Policy {
+            segment_bytes: options.segment_bytes,
+            segment_ms: options.segment_ms,
+            unsaved_bytes: options.checkpoint_bytes,
+        };
+        let catalog = Arc::new(catalog);
+        let writer = Writer::new(Arc::clone(&catalog), recovered.logs, watermark.term, policy);
+        let state = Mutex::new(State { writer, waiting: Vec::new(), ends: Vec::new(), dead: None });
+        drop(watermark);
+        Ok(Self { machine, catalog, state: Arc::new(state), options })
     }
 
     /// Makes durable all that was appended and runs the callbacks, in order. Returns how many batches were waiting.
     pub fn sync(&self) -> usize {
-        let mut inner = self.inner();
-        let waiting = std::mem::take(&mut inner.unsynced);
-        if inner.fail_next_sync {
-            inner.dead = Some("a sync failed".to_owned());
-        } else {
-            inner.durable = inner.written.clone();
+        let mut state = locked(&self.state);
+        let waiting = std::mem::take(&mut state.waiting);
+        let ends = std::mem::take(&mut state.ends);
+        if let (None, Err(error)) = (&state.dead, self.machine.disk.sync()) {
+            state.dead = Some(AppendError::OutcomeUnknown { cause: error.to_string() });
         }
-        let dead = inner.dead.clone();
-        drop(inner);
+        let dead = state.dead.clone();
+        if dead.is_none() {
+            ends.iter().for_each(|(partition, end)| self.catalog.set_durable(*partition, *end));
+            let mut watermark = locked(&self.machine.watermark);
+            watermark.durable = self.catalog.durable();
+            watermark.sequence = self.machine.disk.sequence();
+        }
+        // The callbacks may append again.
+        drop(state);
         let count = waiting.len();
-        for (_, on_durable, end) in waiting {
-            on_durable(match &dead {
-                None => Ok(end),
-                Some(cause) => Err(AppendError::OutcomeUnknown { cause: cause.clone() }),
-            });
+        for one in waiting {
+            match &dead {
+                None => one.durable(),
+                Some(error) => one.failed(error.clone()),
+            }
         }
         count
     }
 
     /// How many batches wait for `sync`.
     pub fn unsynced(&self) -> usize {
-        self.inner().unsynced.len()
+        locked(&self.state).waiting.len()
     }
 
     /// The next sync fails: all that wait get `OutcomeUnknown`, and the log is dead until `reopen`.
     pub fn fail_next_sync(&self) {
-        self.inner().fail_next_sync = true;
+        self.machine.disk.fail_next_sync();
     }
 
     /// While full, every write fails, and a failed write ends the log as a failed sync does.
     pub fn set_full(&self, full: bool) {
-        self.inner().full = full;
+        self.machine.disk.set_full(full);
     }
 
     /// The machine stops: this handle is dead, callbacks that wait never run, and of what was not synced `survives` is
     /// left on the disk for `reopen` to find.
     pub fn crash(&self, survives: Survives) {
-        let mut inner = self.inner();
-        inner.dead = Some("the machine crashed".to_owned());
-        let waiting = std::mem::take(&mut inner.unsynced);
-        for (batch, _, _) in waiting.iter().take(survives.batches) {
-            inner.durable.apply(batch);
-        }
-        drop(inner);
-        drop(waiting);
+        let mut state = locked(&self.state);
+        state.dead = Some(AppendError::OutcomeUnknown { cause: "the simulated machine crashed".to_owned() });
+        let never_told = std::mem::take(&mut state.waiting);
+        self.machine.disk.crash(survives);
+        drop(state);
+        drop(never_told);
     }
 
-    /// Flips one bit of the durable block that holds `position`. `false`: there is no such block.
-    pub fn flip_bit(&self, partition: PartitionId, position: Position, _bit: usize) -> bool {
-        position < self.inner().durable.end(partition)
+    /// Flips one bit of the durable block that holds `position`; `bit` wraps around its length. `false`: there is no
+    /// such block. Live readers may still have the block in memory; a reopened log does not.
+    pub fn flip_bit(&self, partition: PartitionId, position: Position, bit: usize) -> bool {
+        self.key_of(partition, position).is_some_and(|key| self.machine.disk.flip_bit(Family::Log, &key.encode(), bit))
     }
 
-    /// Starts anew over what is on the disk. What was not synced and did not survive a `crash` is lost.
+    fn key_of(&self, partition: PartitionId, position: Position) -> Option<LogKey> {
+        RETENTION_CLASSES.into_iter().find_map(|class| {
+            let from = LogKey::chain_start(partition, class).encode();
+            let until = LogKey::chain_end(partition, class).encode();
+            let mut scan = self.machine.disk.scan(Family::Log, &from, &until, 0);
+            while let Ok(Some((key, value))) = scan.next() {
+                let key = LogKey::decode(&key).ok()?;
+                let block = crate::block::Block::decode(&key, value).ok()?;
+                let index = block.first_at(position).ok()?;
+                if index < block.count() && block.position(index) == Ok(position) {
+                    return Some(key);
+                }
+            }
+            None
+        })
+    }
+
+    /// Starts anew over what is on the disk: this handle is dead. What was not synced and did not survive a `crash` is
+    /// lost.
     pub fn reopen(&self) -> Result<Self, OpenError> {
-        let inner = self.inner();
-        let log = Self::new(inner.count, inner.history);
-        {
-            let mut new = log.inner();
-            new.automatic = inner.automatic;
-            new.durable = inner.durable.clone();
-            new.written = inner.durable.clone();
+        if !matches!(locked(&self.state).dead, Some(AppendError::Closed)) {
+            self.crash(Survives::default());
         }
-        Ok(log)
+        Self::open(Arc::clone(&self.machine), self.options)
+    }
+
+    /// Writes a batch, or says who is to be told at once.
+    fn write(&self, pending: Pending) -> Vec<(OnDurable, AppendError)> {
+        let mut state = locked(&self.state);
+        if let Some(dead) = &state.dead {
+            return vec![(pending.on_durable, dead.clone())];
+        }
+        let mut group = state.writer.group(vec![pending]);
+        if let Err(error) = self.machine.disk.write(&group.batch) {
+            let error = AppendError::OutcomeUnknown { cause: error.to_string() };
+            state.dead = Some(error.clone());
+            let waiting = state.waiting.drain(..).chain(group.waiting).map(|one| (one.into_callback(), error.clone()));
+            return waiting.chain(group.refused).collect();
+        }
+        state.ends.extend(group.ends());
+        state.waiting.append(&mut group.waiting);
+        group.staged.into_iter().for_each(|staged| self.catalog.publish(staged));
+        group.refused
     }
 }
 
 impl Log for MemoryLog {
     fn partitions(&self) -> PartitionCount {
-        self.inner().count
+        self.catalog.count()
     }
 
     fn bounds(&self, partition: PartitionId) -> PartitionBounds {
-        let inner = self.inner();
-        PartitionBounds {
-            history: inner.history,
-            start_run: Position::ZERO,
-            start_stream: Position::ZERO,
-            end: inner.durable.end(partition),
-        }
+        self.catalog.bounds(partition)
     }
 
     fn append(&self, batch: AppendBatch, on_durable: OnDurable) {
-        let mut inner = self.inner();
-        if inner.full && inner.dead.is_none() {
-            inner.dead = Some("no space left on device".to_owned());
+        let pending = Pending { batch, on_durable, since: Instant::now() };
+        for (on_durable, error) in self.write(pending) {
+            on_durable(Err(error));
         }
-        if let Some(cause) = inner.dead.clone() {
-            drop(inner);
-            return on_durable(Err(AppendError::OutcomeUnknown { cause }));
-        }
-        let actual = inner.written.end(batch.partition);
-        if actual != batch.expected {
-            drop(inner);
-            let (partition, expected) = (batch.partition, batch.expected);
-            return on_durable(Err(AppendError::Refused { partition, expected, actual }));
-        }
-        inner.written.apply(&batch);
-        let end = inner.written.end(batch.partition);
-        inner.unsynced.push((batch, on_durable, end));
-        let automatic = inner.automatic;
-        drop(inner);
-        if automatic {
+        if self.options.automatic {
             self.sync();
         }
     }
@@ -210,54 +267,36 @@ impl Log for MemoryLog {
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredRecord>, ReadError> {
-        let inner = self.inner();
-        let records = inner.durable.records.get(&partition).map(Vec::as_slice).unwrap_or_default();
-        let mut bytes = 0;
-        Ok(records
-            .iter()
-            .skip(usize::try_from(from.value()).unwrap_or(usize::MAX))
-            .take(max_records)
-            .take_while(|record| {
-                let before = bytes;
-                bytes += record.record.payload.len();
-                before == 0 || before < max_bytes
-            })
-            .cloned()
-            .collect())
+        read(&self.catalog, partition, from, max_records, max_bytes)
     }
 
-    fn read_stream(&self, read: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
-        let inner = self.inner();
-        let records = inner.durable.records.get(&read.partition).map(Vec::as_slice).unwrap_or_default();
-        let mut bytes = 0;
-        Ok(records
-            .iter()
-            .filter(|stored| stored.record.stream == read.stream && !read.stream.is_none())
-            .filter(|stored| read.from <= stored.record.offset && stored.record.offset < read.until)
-            .take(read.max_events)
-            .take_while(|stored| {
-                let before = bytes;
-                bytes += stored.record.payload.len();
-                before == 0 || before < read.max_bytes
-            })
-            .cloned()
-            .collect())
+    fn read_stream(&self, request: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
+        read_stream(&self.catalog, request)
     }
 
     fn close(&self) -> Result<(), AppendError> {
         self.sync();
-        let mut inner = self.inner();
-        if let Some(cause) = inner.dead.clone() {
-            return Err(AppendError::OutcomeUnknown { cause });
+        let mut state = locked(&self.state);
+        match state.dead.clone() {
+            Some(AppendError::Closed) => return Ok(()),
+            Some(error) => return Err(error),
+            None => {}
         }
-        inner.dead = Some("the log is closed".to_owned());
+        let group = state.writer.checkpoint();
+        let written = self.machine.disk.write(&group.batch).and_then(|()| self.machine.disk.sync());
+        written.map_err(|error| AppendError::OutcomeUnknown { cause: error.to_string() })?;
+        group.staged.into_iter().for_each(|staged| self.catalog.publish(staged));
+        let mut watermark = locked(&self.machine.watermark);
+        watermark.clean = true;
+        watermark.sequence = self.machine.disk.sequence();
+        state.dead = Some(AppendError::Closed);
         Ok(())
     }
 }
 
 impl Rows for MemoryLog {
     fn get(&self, partition: PartitionId, key: &RowKey) -> Result<Option<Row>, ReadError> {
-        Ok(self.inner().written.rows.get(&(partition, key.clone())).cloned())
+        row_store::get(&self.catalog, partition, key)
     }
 
     fn scan(
@@ -267,16 +306,6 @@ impl Rows for MemoryLog {
         after: Option<&Bytes>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Row)>, ReadError> {
-        let inner = self.inner();
-        let first = (partition, RowKey { kind, id: after.cloned().unwrap_or_default() });
-        Ok(inner
-            .written
-            .rows
-            .range(first..)
-            .take_while(|((of, key), _)| *of == partition && key.kind == kind)
-            .filter(|((_, key), _)| after.is_none_or(|after| key.id > *after))
-            .take(limit)
-            .map(|((_, key), row)| (key.id.clone(), row.clone()))
-            .collect())
+        row_store::scan(&self.catalog, partition, kind, after, limit)
     }
 }

@@ -1,0 +1,88 @@
+//! What storage knows of itself: the directory, its partitions, their segments and checkpoints.
+
+use types::PartitionId;
+
+use super::KeyReader;
+use crate::codec::Damage;
+use crate::record::RetentionClass;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum MetaKey {
+    Directory,
+    Partition(PartitionId),
+    Segment(PartitionId, RetentionClass, u32),
+    Checkpoint(PartitionId),
+}
+
+impl MetaKey {
+    const DIRECTORY: u8 = 1;
+    const PARTITION: u8 = 2;
+    const SEGMENT: u8 = 3;
+    const CHECKPOINT: u8 = 4;
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Directory => vec![Self::DIRECTORY, 0],
+            Self::Partition(partition) => of_partition(Self::PARTITION, *partition),
+            Self::Segment(partition, class, segment) => {
+                let mut key = of_partition(Self::SEGMENT, *partition);
+                key.push(class.code());
+                key.extend_from_slice(&segment.to_be_bytes());
+                key
+            }
+            Self::Checkpoint(partition) => of_partition(Self::CHECKPOINT, *partition),
+        }
+    }
+
+    pub(crate) fn decode(key: &[u8]) -> Result<Self, Damage> {
+        let mut reader = KeyReader(key);
+        let key = match reader.u8()? {
+            Self::DIRECTORY => {
+                reader.u8()?;
+                Self::Directory
+            }
+            Self::PARTITION => Self::Partition(reader.partition()?),
+            Self::SEGMENT => Self::Segment(reader.partition()?, reader.class()?, reader.u32()?),
+            Self::CHECKPOINT => Self::Checkpoint(reader.partition()?),
+            other => return Err(Damage(format!("a meta key of the unknown kind {other}"))),
+        };
+        reader.end().map(|()| key)
+    }
+}
+
+fn of_partition(kind: u8, partition: PartitionId) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(&partition.value().to_be_bytes());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::log::tests::any_class;
+
+    fn any_meta_key() -> impl Strategy<Value = MetaKey> {
+        let partition = any::<u32>().prop_map(PartitionId::new);
+        prop_oneof![
+            Just(MetaKey::Directory),
+            partition.clone().prop_map(MetaKey::Partition),
+            (partition.clone(), any_class(), any::<u32>()).prop_map(|(p, class, n)| MetaKey::Segment(p, class, n)),
+            partition.prop_map(MetaKey::Checkpoint),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_meta_key_comes_back_and_sorts(one in any_meta_key(), other in any_meta_key()) {
+            prop_assert_eq!(MetaKey::decode(&one.encode()), Ok(one));
+            prop_assert_eq!(one.encode().cmp(&other.encode()), one.cmp(&other));
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_is_damage() {
+        assert!(MetaKey::decode(&[9, 0, 0, 0, 0]).is_err());
+    }
+}

@@ -1,0 +1,251 @@
+//! What a log that was not closed still holds: per partition the blocks since the last checkpoint, checked and chained;
+//! where the good ones end; and whether that is all that was ever acknowledged.
+
+use types::{PartitionCount, PartitionId, Position};
+
+use crate::block::{Block, BlockSummary};
+use crate::catalog::{PartitionView, SegmentStart, ViewState};
+use crate::checkpoint::{Checkpoint, Directory, PartitionMeta};
+use crate::codec::Damage;
+use crate::error::OpenError;
+use crate::keys::{Family, LogKey, MetaKey};
+use crate::log::RETENTION_CLASSES;
+use crate::partition_log::PartitionLog;
+use crate::recent::Recent;
+use crate::record::{CHAINS, RetentionClass};
+use crate::row_store;
+use crate::segment::{ChainId, Segment, SegmentState};
+use crate::store::{Batch, Store, StoreError};
+use crate::tail_cut::{Tail, cut};
+use crate::watermark::Watermark;
+
+/// A log that may be served.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) views: Vec<PartitionView>,
+    pub(crate) logs: Vec<PartitionLog>,
+    /// Removes what lies beyond the end, so that it can never be taken for what will be written there.
+    pub(crate) repairs: Batch,
+    pub(crate) torn: Torn,
+}
+
+/// What was written and never acknowledged, and is now gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Torn {
+    pub(crate) blocks: u64,
+    pub(crate) records: u64,
+}
+
+/// Writes that make an empty log of `partitions`, each with its history.
+pub(crate) fn initial(histories: &[types::History]) -> Batch {
+    let count = u32::try_from(histories.len()).ok().and_then(PartitionCount::new);
+    let partitions = count.expect("the caller counts partitions with a `PartitionCount`");
+    let mut batch = Batch::default();
+    batch.put(Family::Meta, &MetaKey::Directory.encode(), Directory { partitions }.value());
+    for (partition, history) in partitions.partitions().zip(histories) {
+        let meta = PartitionMeta { history: *history, start: [Position::ZERO; CHAINS] };
+        let checkpoint = Checkpoint::initial(partition);
+        batch.put(Family::Meta, &MetaKey::Partition(partition).encode(), meta.value(partition));
+        batch.put(Family::Meta, &MetaKey::Checkpoint(partition).encode(), checkpoint.value());
+        for segment in &checkpoint.active {
+            batch.put(Family::Meta, &segment.key().encode(), segment.value());
+        }
+    }
+    batch
+}
+
+/// Checks all partitions. `claims` is what blocks found elsewhere say was durable.
+pub(crate) fn recover(store: &dyn Store, watermark: &Watermark, claims: &[Position]) -> Result<Recovered, OpenError> {
+    let count = directory(store)?.partitions;
+    if count.get() as usize != watermark.durable.len() {
+        let what =
+            format!("it knows {} partitions, but the log has {count}", watermark.durable.len(), count = count.get());
+        return Err(OpenError::Damaged { place: "COMMIT".to_owned(), what });
+    }
+    let sequence = store.sequence();
+    let (views, logs) = (Vec::new(), Vec::new());
+    let mut recovered = Recovered { views, logs, repairs: Batch::default(), torn: Torn::default() };
+    for partition in count.partitions() {
+        let number = partition.value() as usize;
+        let durable = watermark.durable[number].max(claims.get(number).copied().unwrap_or_default());
+        recover_partition(store, partition, durable, watermark.term, &mut recovered)?;
+    }
+    if sequence < watermark.sequence {
+        return Err(OpenError::AcknowledgedWritesMissing { durable: watermark.sequence, found: sequence });
+    }
+    Ok(recovered)
+}
+
+pub(crate) fn directory(store: &dyn Store) -> Result<Directory, OpenError> {
+    let value = store.get(Family::Meta, &MetaKey::Directory.encode()).map_err(store_error("the log"))?;
+    let value = value.ok_or_else(|| damaged("the log")(Damage::new("the record of its partitions is missing")))?;
+    Directory::from_value(&value).map_err(damaged("the log's record of its partitions"))
+}
+
+fn recover_partition(
+    store: &dyn Store,
+    partition: PartitionId,
+    durable: Position,
+    term: u32,
+    recovered: &mut Recovered,
+) -> Result<(), OpenError> {
+    let name = format!("partition {partition}");
+    let meta = partition_meta(store, partition)?;
+    let checkpoint = checkpoint(store, partition)?;
+    let tails = [tail(store, &checkpoint.active[0], term)?, tail(store, &checkpoint.active[1], term)?];
+    let claimed = tails.iter().filter_map(|tail| tail.claim).max().unwrap_or_default();
+    let (durable, damage) = (durable.max(claimed), tails.iter().find_map(|tail| tail.damage.clone()));
+    let cut = cut(checkpoint.end, tails).map_err(damaged(&name))?;
+    if cut.end < durable {
+        let what = damage.map_or_else(|| "what follows is gone".to_owned(), |damage| damage.to_string());
+        return Err(OpenError::AcknowledgedDataMissing { partition, durable, found: cut.end, what });
+    }
+    if !cut.torn.is_empty() {
+        no_row_ahead(store, partition, cut.end)?;
+    }
+    for torn in &cut.torn {
+        recovered.repairs.delete(Family::Log, &torn.key);
+        recovered.torn.blocks += 1;
+        recovered.torn.records += torn.records;
+    }
+    let (mut active, saved, mut unsaved_bytes) = (checkpoint.active, checkpoint.end, 0);
+    let mut recent = Recent::new(saved);
+    for group in cut.groups {
+        for (_, summary) in &group.blocks {
+            active[summary.key.class.index()].add(summary);
+            unsaved_bytes += summary.bytes as u64;
+        }
+        recent.add_group(group.blocks, group.end);
+    }
+    let segments = [segments(store, &active[0])?, segments(store, &active[1])?];
+    recovered.views.push(PartitionView::new(cut.end, ViewState { meta, segments, recent }));
+    recovered.logs.push(PartitionLog::new(active, cut.end, saved, unsaved_bytes));
+    Ok(())
+}
+
+pub(crate) fn partition_meta(store: &dyn Store, partition: PartitionId) -> Result<PartitionMeta, OpenError> {
+    let place = format!("partition {partition}");
+    let value = store.get(Family::Meta, &MetaKey::Partition(partition).encode()).map_err(store_error(&place))?;
+    let value = value.ok_or_else(|| damaged(&place)(Damage::new("its history is missing")))?;
+    PartitionMeta::from_value(partition, &value).map_err(damaged(&place))
+}
+
+pub(crate) fn checkpoint(store: &dyn Store, partition: PartitionId) -> Result<Checkpoint, OpenError> {
+    let place = format!("partition {partition}");
+    let value = store.get(Family::Meta, &MetaKey::Checkpoint(partition).encode()).map_err(store_error(&place))?;
+    let value = value.ok_or_else(|| damaged(&place)(Damage::new("its checkpoint is missing")))?;
+    Checkpoint::from_value(partition, &value).map_err(damaged(&place))
+}
+
+/// The blocks of a chain after its checkpoint: the good ones, then what is torn or damaged.
+fn tail(store: &dyn Store, active: &Segment, term: u32) -> Result<Tail, OpenError> {
+    let ChainId { partition, class } = active.chain;
+    let place = format!("partition {partition}, {} chain", class.name());
+    let end = LogKey::chain_end(partition, class).encode();
+    let from = active.last_block.map_or(active.base, |last| last.base);
+    let mut scan = store.scan(Family::Log, &active.block_key(from).encode(), &end, 1 << 20);
+    if let Some(last) = active.last_block {
+        let found = scan.next().map_err(store_error(&place))?;
+        let good = found.is_some_and(|(key, value)| {
+            let expected = active.block_key(last.base);
+            key == expected.encode() && Block::decode(&expected, value).is_ok_and(|block| block.header.crc == last.crc)
+        });
+        if !good {
+            let what = format!("the block at position {} that the checkpoint names is missing or damaged", last.base);
+            return Err(OpenError::Damaged { place, what });
+        }
+    }
+    let mut tail = Tail::new(active.last_crc());
+    while let Some((key, value)) = scan.next().map_err(store_error(&place))? {
+        let found = LogKey::decode(&key).and_then(|log_key| decode_summary(&log_key, value));
+        let found = found.and_then(|found| in_segment(active, found));
+        if let Ok((block, _)) = &found
+            && block.header.term > term
+        {
+            let what = format!(
+                "it is of opening {term}, but the log has blocks of opening {}: it is another copy's",
+                block.header.term
+            );
+            return Err(OpenError::Damaged { place: "COMMIT".to_owned(), what });
+        }
+        tail.add(key, found);
+    }
+    Ok(tail)
+}
+
+fn decode_summary(key: &LogKey, value: bytes::Bytes) -> Result<(Block, BlockSummary), Damage> {
+    let block = Block::decode(key, value)?;
+    block.summary().map(|summary| (block, summary))
+}
+
+/// A new segment begins together with a checkpoint, so all blocks after one are in the segment that it names.
+fn in_segment(active: &Segment, found: (Block, BlockSummary)) -> Result<(Block, BlockSummary), Damage> {
+    let segment = found.1.key.segment;
+    if segment == active.number {
+        return Ok(found);
+    }
+    Err(Damage(format!("a block lies in segment {segment}, which was never begun")))
+}
+
+/// The segments of a chain, oldest first, and that the active one is the last of them.
+fn segments(store: &dyn Store, active: &Segment) -> Result<Vec<SegmentStart>, OpenError> {
+    let all = all_segments(store, active.chain)?;
+    let place = format!("partition {}, {} chain", active.chain.partition, active.chain.class.name());
+    let last = all.last().map(|segment| (segment.number, segment.base, segment.state));
+    if last != Some((active.number, active.base, SegmentState::Active)) {
+        let what = format!("the checkpoint names segment {}, but the last one is {last:?}", active.number);
+        return Err(OpenError::Damaged { place, what });
+    }
+    Ok(all.iter().map(SegmentStart::from).collect())
+}
+
+pub(crate) fn all_segments(store: &dyn Store, chain: ChainId) -> Result<Vec<Segment>, OpenError> {
+    let ChainId { partition, class } = chain;
+    let place = format!("partition {partition}, {} chain", class.name());
+    let key = |number| MetaKey::Segment(partition, class, number).encode();
+    let mut scan = store.scan(Family::Meta, &key(0), &key(u32::MAX), 1 << 16);
+    let mut segments = Vec::new();
+    while let Some((key, value)) = scan.next().map_err(store_error(&place))? {
+        let MetaKey::Segment(_, _, number) = MetaKey::decode(&key).map_err(damaged(&place))? else {
+            return Err(damaged(&place)(Damage::new("among its segments is something else")));
+        };
+        segments.push(Segment::from_value(chain, number, &value).map_err(damaged(&place))?);
+    }
+    Ok(segments)
+}
+
+/// Rows follow the log they reflect through the same writes. One that is ahead of a log cut short came from a write
+/// after the damage: the disk broke its promise of order, and nothing of the rows can be trusted.
+fn no_row_ahead(store: &dyn Store, partition: PartitionId, end: Position) -> Result<(), OpenError> {
+    let place = format!("partition {partition}");
+    let from = partition.value().to_be_bytes();
+    let until = partition.value().checked_add(1).expect("there are at most 1,024 partitions").to_be_bytes();
+    let mut scan = store.scan(Family::Rows, &from, &until, 1 << 20);
+    while let Some((key, value)) = scan.next().map_err(store_error(&place))? {
+        let row = row_store::decode_row(&key, &value).map_err(damaged(&place))?;
+        if row.position > end {
+            let what = format!("a row reflects position {}, but the log ends at {end}", row.position);
+            return Err(OpenError::Damaged { place, what });
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn damaged(place: &str) -> impl Fn(Damage) -> OpenError {
+    move |damage| OpenError::Damaged { place: place.to_owned(), what: damage.to_string() }
+}
+
+pub(crate) fn store_error(place: &str) -> impl Fn(StoreError) -> OpenError {
+    move |error| {
+        let place = place.to_owned();
+        match error {
+            StoreError::Corrupt(what) => OpenError::Damaged { place, what },
+            StoreError::Io(what) => OpenError::Io { place, what },
+        }
+    }
+}
+
+/// Both chains of a partition.
+pub(crate) fn chains(partition: PartitionId) -> [ChainId; CHAINS] {
+    RETENTION_CLASSES.map(|class: RetentionClass| ChainId { partition, class })
+}

@@ -1,0 +1,118 @@
+//! Rows in the store: a check, the position that the row reflects, and the kernel's own bytes.
+
+use bytes::Bytes;
+use types::{PartitionId, Position};
+
+use crate::catalog::Catalog;
+use crate::checked::{seal, unseal};
+use crate::codec::Damage;
+use crate::error::ReadError;
+use crate::keys::{Family, row_id, row_key, row_kind_end, row_kind_start};
+use crate::limits::ROW_ID_BYTES;
+use crate::read::Place;
+use crate::rows::{Row, RowChange, RowKey, RowKind};
+use crate::store::Batch;
+
+const VERSION: u8 = 1;
+
+pub(crate) fn encode_row(key: &[u8], row: &Row) -> Bytes {
+    let mut body = row.position.value().to_le_bytes().to_vec();
+    body.extend_from_slice(&row.value);
+    seal(key, VERSION, &body)
+}
+
+pub(crate) fn decode_row(key: &[u8], value: &Bytes) -> Result<Row, Damage> {
+    let mut reader = unseal(key, VERSION, value)?;
+    let position = Position::new(reader.u64()?);
+    Ok(Row { position, value: value.slice_ref(reader.rest()) })
+}
+
+pub(crate) fn put_changes(partition: PartitionId, changes: &[RowChange], batch: &mut Batch) {
+    for change in changes {
+        match change {
+            RowChange::Put(key, row) => {
+                let key = row_key(partition, key);
+                batch.put(Family::Rows, &key, encode_row(&key, row));
+            }
+            RowChange::Delete(key) => batch.delete(Family::Rows, &row_key(partition, key)),
+        }
+    }
+}
+
+/// Whether rows may be written with a batch after which the partition ends at `end`.
+pub(crate) fn check_changes(changes: &[RowChange], end: Position) -> Result<(), String> {
+    for change in changes {
+        let (RowChange::Put(key, _) | RowChange::Delete(key)) = change;
+        if key.id.len() > ROW_ID_BYTES {
+            return Err(format!("a row's id has {} bytes, more than {ROW_ID_BYTES}", key.id.len()));
+        }
+        if let RowChange::Put(_, row) = change
+            && row.position > end
+        {
+            return Err(format!("a row reflects position {}, but the log ends at {end}", row.position));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn get(catalog: &Catalog, partition: PartitionId, key: &RowKey) -> Result<Option<Row>, ReadError> {
+    let place = Place { partition, position: catalog.view(partition).durable() };
+    let key = row_key(partition, key);
+    let value = catalog.store.get(Family::Rows, &key).map_err(place.store())?;
+    value.map(|value| decode_row(&key, &value).map_err(place.damage())).transpose()
+}
+
+pub(crate) fn scan(
+    catalog: &Catalog,
+    partition: PartitionId,
+    kind: RowKind,
+    after: Option<&Bytes>,
+    limit: usize,
+) -> Result<Vec<(Bytes, Row)>, ReadError> {
+    const ROW_BYTES_GUESS: usize = 256;
+    let place = Place { partition, position: catalog.view(partition).durable() };
+    let mut from = row_kind_start(partition, kind);
+    if let Some(after) = after {
+        // The smallest key behind it.
+        from.extend_from_slice(after);
+        from.push(0);
+    }
+    let until = row_kind_end(partition, kind);
+    let mut scan = catalog.store.scan(Family::Rows, &from, &until, limit.saturating_mul(ROW_BYTES_GUESS));
+    let mut rows = Vec::new();
+    while rows.len() < limit {
+        let Some((key, value)) = scan.next().map_err(place.store())? else { break };
+        let row = decode_row(&key, &value).map_err(place.damage())?;
+        rows.push((Bytes::copy_from_slice(row_id(&key).map_err(place.damage())?), row));
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::tests::any_bytes;
+
+    proptest! {
+        #[test]
+        fn a_row_comes_back_under_its_key(value in any_bytes(100), position: u64) {
+            let row = Row { position: Position::new(position), value };
+            let bytes = encode_row(b"key", &row);
+            prop_assert_eq!(decode_row(b"key", &bytes), Ok(row));
+            prop_assert!(decode_row(b"other", &bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_row_ahead_of_the_log_is_refused() {
+        let key = RowKey { kind: RowKind::OpenRun, id: Bytes::from_static(b"r") };
+        let put =
+            |position| RowChange::Put(key.clone(), Row { position: Position::new(position), value: Bytes::new() });
+        assert_eq!(check_changes(&[put(5)], Position::new(5)), Ok(()));
+        assert!(check_changes(&[put(6)], Position::new(5)).is_err());
+        let long = RowKey { kind: RowKind::OpenRun, id: vec![0; ROW_ID_BYTES + 1].into() };
+        assert!(check_changes(&[RowChange::Delete(long)], Position::ZERO).is_err());
+    }
+}
