@@ -1,16 +1,19 @@
 //! Output as records: payloads stay as they were sent, all else goes into the record's header.
 
+use bincode::Decode;
 use bytes::Bytes;
 use types::{Payload, ProducerId, RunId};
 
 use super::error::StoredError;
+use super::limits::EVENT_BYTES;
 use super::{ATTEMPT_SUPERSEDED, CHUNK, Encoded, OutputPart, Place, USER_EVENT, envelope};
 use crate::command::ProducerStamp;
 use crate::event::{Class, Event, RunEvent};
 
-// Names of headers are short: they go with every event that has them.
+// Names of headers are short: they go with every event that has them. Each stands there once at most, so that no
+// sender can reach the log's limit of headers.
 const CONTENT_TYPE: &[u8] = b"c";
-const META_PREFIX: u8 = b'm';
+const META: &[u8] = b"m";
 const PRODUCER: &[u8] = b"p";
 
 pub(super) fn chunk(place: Place, output: OutputPart, data: &Payload) -> Encoded {
@@ -27,8 +30,8 @@ pub(super) fn user_event(place: Place, payload: &Payload, producer: Option<&Prod
     let mut key = Bytes::new();
     if let Some(stamp) = producer {
         key = Bytes::copy_from_slice(stamp.id.as_str().as_bytes());
-        let place = envelope::write(&(stamp.epoch, stamp.sequence));
-        headers.push((Bytes::from_static(PRODUCER), place.into()));
+        let request = envelope::write(&(stamp.epoch, stamp.sequence));
+        headers.push((Bytes::from_static(PRODUCER), request.into()));
     }
     Encoded { key, headers, payload: payload.data.clone(), ..empty(USER_EVENT, place) }
 }
@@ -48,21 +51,22 @@ fn empty(schema: u16, place: Place) -> Encoded {
 
 /// Nothing for plain JSON.
 fn headers_of(payload: &Payload) -> Vec<(Bytes, Bytes)> {
-    let content_type = payload.content_type.iter().map(|text| (Bytes::from_static(CONTENT_TYPE), text.clone().into()));
-    let meta = payload.meta.iter().map(|(name, value)| {
-        let mut key = vec![META_PREFIX];
-        key.extend_from_slice(name.as_bytes());
-        (key.into(), value.clone().into())
-    });
-    content_type.chain(meta).collect()
+    let mut headers = Vec::new();
+    if let Some(text) = &payload.content_type {
+        headers.push((Bytes::from_static(CONTENT_TYPE), text.clone().into()));
+    }
+    if !payload.meta.is_empty() {
+        headers.push((Bytes::from_static(META), envelope::write(&payload.meta).into()));
+    }
+    headers
 }
 
 /// An output event of the run that the record's stream belongs to.
 pub(super) fn read_of_run(encoded: &Encoded, run: RunId) -> Result<Event, StoredError> {
     let refused = |why| StoredError::Header { schema: encoded.schema, why };
     let OutputPart { step, attempt, sequence } = encoded.output.ok_or_else(|| refused("it names no attempt"))?;
-    let (data, stamp) = content(encoded)?;
-    if stamp.is_some() || !encoded.key.is_empty() {
+    let (data, request) = content(encoded)?;
+    if request.is_some() || !encoded.key.is_empty() {
         return Err(refused("it names a producer"));
     }
     if encoded.schema == CHUNK {
@@ -81,8 +85,8 @@ pub(super) fn read_user_event(encoded: &Encoded) -> Result<Event, StoredError> {
     if encoded.output.is_some() {
         return Err(refused("it names an attempt"));
     }
-    let (payload, place) = content(encoded)?;
-    let producer = match (encoded.key.is_empty(), place) {
+    let (payload, request) = content(encoded)?;
+    let producer = match (encoded.key.is_empty(), request) {
         (true, None) => None,
         (false, Some((epoch, sequence))) => Some(ProducerStamp { id: producer_id(&encoded.key)?, epoch, sequence }),
         (true, Some(_)) | (false, None) => return Err(refused("half of its producer is missing")),
@@ -97,19 +101,20 @@ fn producer_id(key: &Bytes) -> Result<ProducerId, StoredError> {
 /// The payload with what headers say of it, and a producer's epoch and sequence.
 fn content(encoded: &Encoded) -> Result<(Payload, Option<(u64, u64)>), StoredError> {
     let mut payload = Payload::json(encoded.payload.clone());
-    let mut producer = None;
+    let mut request = None;
     for (name, value) in &encoded.headers {
         match &name[..] {
             CONTENT_TYPE => payload.content_type = Some(text("content type", value)?),
-            PRODUCER => {
-                let place = envelope::read::<_, 64>(value).map_err(|why| StoredError::invalid("producer", &why))?;
-                producer = Some(place);
-            }
-            [META_PREFIX, name @ ..] => payload.meta.push((text("attribute", name)?, text("attribute", value)?)),
+            META => payload.meta = read("attributes", value)?,
+            PRODUCER => request = Some(read("producer", value)?),
             _ => return Err(StoredError::Header { schema: encoded.schema, why: "it has a header of unknown name" }),
         }
     }
-    Ok((payload, producer))
+    Ok((payload, request))
+}
+
+fn read<T: Decode<()>>(what: &'static str, bytes: &[u8]) -> Result<T, StoredError> {
+    envelope::read::<_, EVENT_BYTES>(bytes).map_err(|why| StoredError::invalid(what, &why))
 }
 
 fn text(what: &'static str, bytes: &[u8]) -> Result<String, StoredError> {

@@ -198,7 +198,8 @@ fn headers_that_contradict_their_schema_are_refused() {
     refused(Encoded { key: Bytes::from_static(b"p"), ..chunk.clone() });
     refused(Encoded { class: Class::Fact, ..chunk.clone() });
     refused(Encoded { headers: header(b"zoo", b""), ..chunk.clone() });
-    refused(Encoded { headers: header(b"c", b"\xff"), ..chunk });
+    refused(Encoded { headers: header(b"c", b"\xff"), ..chunk.clone() });
+    refused(Encoded { headers: header(b"m", b"\xfd\xff\xff\xff\xff\xff\xff\xff\xff"), ..chunk });
     refused(Encoded { payload: Bytes::from_static(b"x"), ..cut });
     refused(Encoded { key: Bytes::new(), ..user.clone() });
     refused(Encoded { headers: Vec::new(), ..user.clone() });
