@@ -1,11 +1,11 @@
 //! A definition's text as a tree of nodes that know their places. YAML 1.2 (core schema) and JSON, inside limits.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::Value as Json;
 
+use crate::escapes::joined_surrogates;
 use crate::limits;
 use crate::problem::Problem;
 
@@ -125,34 +125,6 @@ fn read_json(source: &str) -> Result<Node, Problem> {
         });
     }
     Reader::new(&joined_surrogates(source)).document()
-}
-
-/// Replaces each escaped surrogate pair by the character it means. Columns behind one on the same line shift.
-fn joined_surrogates(source: &str) -> Cow<'_, str> {
-    if !source.contains("\\ud") && !source.contains("\\uD") {
-        return Cow::Borrowed(source);
-    }
-    let unit = |text: &str| u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok();
-    let (mut joined, mut rest) = (String::with_capacity(source.len()), source);
-    while let Some(at) = rest.find('\\') {
-        joined.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let pair = unit(rest).zip(rest.get(6..).and_then(unit));
-        let character = pair.and_then(|(high, low)| char::decode_utf16([high, low]).next()?.ok());
-        match character {
-            Some(character) if u32::from(character) > 0xffff => {
-                joined.push(character);
-                rest = &rest[12..];
-            }
-            Some(_) | None => {
-                let escape = rest.char_indices().nth(2).map_or(rest.len(), |(end, _)| end);
-                joined.push_str(&rest[..escape]);
-                rest = &rest[escape..];
-            }
-        }
-    }
-    joined.push_str(rest);
-    Cow::Owned(joined)
 }
 
 fn clamp(number: usize) -> u32 {

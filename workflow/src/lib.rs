@@ -5,6 +5,7 @@ mod compile;
 mod document;
 mod duration;
 pub mod error;
+mod escapes;
 pub mod expression;
 pub mod limits;
 mod problem;

@@ -51,9 +51,12 @@ pub(crate) fn to_json(value: &Value) -> Result<Json, Number> {
     })
 }
 
+/// Writing escapes looks at every byte, unlike copying.
+pub(crate) const BYTES_WRITTEN_PER_STEP: u64 = 16;
+
 /// The value as compact JSON text, paid for.
 pub(crate) fn to_text(value: &Value, meter: &Meter) -> Flow<String> {
-    meter.work(value.work())?;
+    meter.work(1 + value.bytes() / BYTES_WRITTEN_PER_STEP)?;
     let mut text = String::new();
     write(value, &mut text)?;
     meter.allocate(text.len() as u64)?;

@@ -11,7 +11,7 @@ use super::math;
 use super::meter::{Flow, Meter, Stop};
 use super::path::{self, Path};
 use super::prelude;
-use super::term::{Definition, DefinitionId, Fold, Parameter, Pattern, Step, Term, TextPart};
+use super::term::{Definition, DefinitionId, Fold, Key, KeyKind, Parameter, Pattern, Step, Term, TextPart};
 use super::value::{Fields, Value};
 use super::{Moment, builtins, convert, format};
 use crate::program::Variables;
@@ -126,10 +126,7 @@ impl<'e> Env<'e> {
 
 impl Machine<'_> {
     pub(crate) fn eval(&self, term: &Term, env: &Env<'_>, spot: Spot, out: &mut Out<'_>) -> Flow {
-        self.meter.enter()?;
-        let flow = self.term(term, env, spot, out);
-        self.meter.leave();
-        flow
+        self.meter.deeper(|| self.term(term, env, spot, out))
     }
 
     /// Only dispatches, so that the stack it needs stays small.
@@ -182,7 +179,11 @@ impl Machine<'_> {
             }
             Term::Native(native, arguments) => self.native(*native, arguments, env, spot, &mut Vec::new(), out),
             Term::Form(form, arguments) => builtins::forms::run(self, *form, arguments, env, spot, out),
-            Term::Path(term, steps) => self.path(term, steps, env, spot, out),
+            Term::Path(term, keys) => match &**term {
+                Term::Identity => self.follow(keys, spot, out),
+                term => self.eval(term, env, spot, &mut |spot| self.follow(keys, spot, out)),
+            },
+            Term::ComputedPath(term, steps) => self.computed_path(term, steps, env, &spot, out),
         }
     }
 
@@ -278,7 +279,7 @@ impl Machine<'_> {
         };
         let mut then = |part: Arc<str>| {
             rendered.push(part);
-            let flow = self.text(how, before, env, spot, rendered, out);
+            let flow = self.meter.deeper(|| self.text(how, before, env, spot, rendered, out));
             rendered.pop();
             flow
         };
@@ -305,7 +306,7 @@ impl Machine<'_> {
         out(spot.with(Value::list(items, &self.meter)?))
     }
 
-    /// The last field varies slowest, as in jq.
+    /// The first field varies slowest, as in jq.
     fn object(
         &self,
         fields: &[(Term, Term)],
@@ -314,9 +315,9 @@ impl Machine<'_> {
         built: &mut Vec<(Arc<str>, Value)>,
         out: &mut Out<'_>,
     ) -> Flow {
-        let Some(((name, value), before)) = fields.split_last() else {
+        let Some(((name, value), rest)) = fields.split_first() else {
             self.meter.allocate(built.len() as u64 * 48)?;
-            let fields: Fields = built.iter().rev().cloned().collect();
+            let fields: Fields = built.iter().cloned().collect();
             return out(spot.with(Value::map(fields, &self.meter)?));
         };
         self.values(name, env, &spot.value, &mut |name| {
@@ -325,7 +326,7 @@ impl Machine<'_> {
             };
             self.values(value, env, &spot.value, &mut |value| {
                 built.push((name.clone(), value));
-                let flow = self.object(before, env, spot, built, out);
+                let flow = self.meter.deeper(|| self.object(rest, env, spot, built, out));
                 built.pop();
                 flow
             })
@@ -389,8 +390,7 @@ impl Machine<'_> {
         then: &mut dyn FnMut(&Env<'_>) -> Flow,
     ) -> Flow {
         let Some(((pattern, value), rest)) = patterns.split_first() else { return then(env) };
-        self.meter.enter()?;
-        let flow = match pattern {
+        self.meter.deeper(|| match pattern {
             Pattern::Variable => {
                 let env = Env { parent: Some(env), binding: Binding::Value(value) };
                 self.destructure(rest, outside, &env, then)
@@ -407,9 +407,7 @@ impl Machine<'_> {
                 self.destructure(&all, outside, env, then)
             }
             Pattern::Map(parts) => self.destructure_map(parts, value, rest, outside, env, then),
-        };
-        self.meter.leave();
-        flow
+        })
     }
 
     fn destructure_map(
@@ -435,24 +433,17 @@ impl Machine<'_> {
         })
     }
 
+    /// All of the first that is neither `null` nor `false`; only if there is none, the second. Errors are not hidden.
     fn alternative(&self, first: &Term, second: &Term, env: &Env<'_>, spot: Spot, out: &mut Out<'_>) -> Flow {
-        let (mut found, mut beyond) = (false, None);
-        let flow = self.eval(first, env, spot.clone(), &mut |spot| {
+        let mut found = false;
+        self.eval(first, env, spot.clone(), &mut |spot| {
             if !spot.value.is_true() {
                 return Ok(());
             }
             found = true;
-            out(spot).map_err(|stop| {
-                beyond = Some(stop);
-                Stop::Unwind
-            })
-        });
-        match (flow, beyond) {
-            (_, Some(stop)) => Err(stop),
-            (Ok(()) | Err(Stop::Error(_)), None) if found => Ok(()),
-            (Ok(()) | Err(Stop::Error(_)), None) => self.eval(second, env, spot, out),
-            (Err(stop @ (Stop::Break(_) | Stop::Unwind | Stop::Limit(_))), None) => Err(stop),
-        }
+            out(spot)
+        })?;
+        if found { Ok(()) } else { self.eval(second, env, spot, out) }
     }
 
     fn logic(&self, a: &Term, b: &Term, decides: bool, env: &Env<'_>, spot: &Spot, out: &mut Out<'_>) -> Flow {
@@ -509,12 +500,21 @@ impl Machine<'_> {
         })
     }
 
+    /// Places for which the change yields nothing are deleted, all together and last.
     fn update(&self, place: &Term, change: &Term, env: &Env<'_>, spot: Spot, out: &mut Out<'_>) -> Flow {
         let places = self.places(place, env, &spot.value)?;
         let track = spot.with(Value::Null);
         let mut result = spot.value;
         let mut gone = Vec::new();
         for keys in places {
+            // What is not there yet must not be built if nothing is to be put there.
+            if matches!(path::get(&result, &keys, &self.meter)?, Value::Null) {
+                match self.first(change, env, Spot::untracked(Value::Null))? {
+                    Some(new) => result = path::update(result, &keys, &self.meter, &mut |_| Ok(new.value.clone()))?,
+                    None => gone.push(keys),
+                }
+                continue;
+            }
             let mut kept = true;
             result = path::update(result, &keys, &self.meter, &mut |old| {
                 let new = self.first(change, env, Spot::untracked(old))?;
@@ -664,7 +664,7 @@ impl Machine<'_> {
             if condition.is_true() {
                 self.eval(then, env, spot, out)
             } else {
-                self.branch(rest, otherwise, env, spot, out)
+                self.meter.deeper(|| self.branch(rest, otherwise, env, spot, out))
             }
         })
     }
@@ -687,15 +687,15 @@ impl Machine<'_> {
         match (parameter, &arguments[bound]) {
             (Parameter::Filter, Term::Parameter(up)) => {
                 let env = Env { parent: Some(home), binding: caller.up(*up).binding };
-                self.call(definition, bound + 1, arguments, caller, &env, spot, out)
+                self.meter.deeper(|| self.call(definition, bound + 1, arguments, caller, &env, spot, out))
             }
             (Parameter::Filter, argument) => {
                 let env = Env { parent: Some(home), binding: Binding::Filter(argument, caller) };
-                self.call(definition, bound + 1, arguments, caller, &env, spot, out)
+                self.meter.deeper(|| self.call(definition, bound + 1, arguments, caller, &env, spot, out))
             }
             (Parameter::Value, argument) => self.for_each_value(argument, caller, spot, &mut |spot, value| {
                 let env = Env { parent: Some(home), binding: Binding::Value(&value) };
-                self.call(definition, bound + 1, arguments, caller, &env, spot, out)
+                self.meter.deeper(|| self.call(definition, bound + 1, arguments, caller, &env, spot, out))
             }),
         }
     }
@@ -721,25 +721,60 @@ impl Machine<'_> {
         })
     }
 
-    fn path(&self, term: &Term, steps: &[(Step, bool)], env: &Env<'_>, spot: Spot, out: &mut Out<'_>) -> Flow {
-        if matches!(term, Term::Identity) {
-            return self.steps(steps, env, &spot.value.clone(), spot, out);
-        }
-        let input = spot.value.clone();
-        self.eval(term, env, spot, &mut |spot| self.steps(steps, env, &input, spot, out))
+    /// A path with computed steps: their values first, the last one's slowest, then the way they lead.
+    fn computed_path(&self, term: &Term, steps: &[Step], env: &Env<'_>, spot: &Spot, out: &mut Out<'_>) -> Flow {
+        self.keys(steps, env, &spot.value, &mut Vec::new(), &mut |keys| {
+            let keys: Vec<Key> = keys.iter().rev().cloned().collect();
+            self.meter.allocate(keys.len() as u64 * 64)?;
+            self.eval(term, env, spot.clone(), &mut |spot| self.follow(&keys, spot, out))
+        })
     }
 
-    fn steps(&self, steps: &[(Step, bool)], env: &Env<'_>, input: &Value, mut spot: Spot, out: &mut Out<'_>) -> Flow {
-        for (at, (step, lenient)) in steps.iter().enumerate() {
+    /// Calls `then` with all combinations of the steps' values, last step first.
+    fn keys(
+        &self,
+        steps: &[Step],
+        env: &Env<'_>,
+        input: &Value,
+        known: &mut Vec<Key>,
+        then: &mut dyn FnMut(&[Key]) -> Flow,
+    ) -> Flow {
+        let Some((step, before)) = steps.split_last() else { return then(known) };
+        let mut with = |key: Key| {
+            known.push(key);
+            let flow = self.meter.deeper(|| self.keys(before, env, input, known, then));
+            known.pop();
+            flow
+        };
+        match step {
+            Step::Known(key) => with(key.clone()),
+            Step::Index(term, lenient) => {
+                self.values(term, env, input, &mut |key| with(Key { kind: KeyKind::At(key), lenient: *lenient }))
+            }
+            Step::Slice(from, until, lenient) => {
+                let null = Term::Literal(Value::Null);
+                let (from, until) = (from.as_ref().unwrap_or(&null), until.as_ref().unwrap_or(&null));
+                self.values(until, env, input, &mut |until| {
+                    self.values(from, env, input, &mut |from| {
+                        with(Key { kind: KeyKind::Slice(from, until.clone()), lenient: *lenient })
+                    })
+                })
+            }
+        }
+    }
+
+    fn follow(&self, keys: &[Key], mut spot: Spot, out: &mut Out<'_>) -> Flow {
+        for (at, Key { kind, lenient }) in keys.iter().enumerate() {
             self.meter.work(1)?;
-            let key = match step {
-                Step::Field(name) => Value::Text(name.clone()),
-                Step::Index(Term::Literal(key)) => key.clone(),
-                Step::Index(_) | Step::Each | Step::Slice(..) => {
-                    return self.fan_out(step, *lenient, &steps[at + 1..], env, input, &spot, out);
-                }
+            let part = match kind {
+                KeyKind::At(key) => self.part(&spot, key.clone()),
+                KeyKind::Slice(from, until) => self.slice(&spot, from, until),
+                KeyKind::Each => match path::each(&spot.value) {
+                    Ok(parts) => return self.follow_each(parts, &keys[at + 1..], &spot, out),
+                    Err(stop) => Err(stop),
+                },
             };
-            match self.part(&spot, key) {
+            match part {
                 Ok(part) => spot = part,
                 Err(Stop::Error(_)) if *lenient => return Ok(()),
                 Err(stop) => return Err(stop),
@@ -748,57 +783,27 @@ impl Machine<'_> {
         out(spot)
     }
 
+    fn follow_each(&self, parts: Vec<(Value, Value)>, rest: &[Key], spot: &Spot, out: &mut Out<'_>) -> Flow {
+        self.meter.allocate(parts.len() as u64 * 48)?;
+        parts.into_iter().try_for_each(|(key, value)| {
+            let part = spot.part(key, value, &self.meter)?;
+            self.meter.deeper(|| self.follow(rest, part, out))
+        })
+    }
+
     fn part(&self, spot: &Spot, key: Value) -> Flow<Spot> {
         let value = path::index(&spot.value, &key, &self.meter)?;
         spot.part(key, value, &self.meter)
     }
 
-    /// A step that may lead to several places, then the rest of the path from each.
-    #[expect(clippy::too_many_arguments, reason = "the rest of a path is evaluated with all that its beginning had")]
-    fn fan_out(
-        &self,
-        step: &Step,
-        lenient: bool,
-        rest: &[(Step, bool)],
-        env: &Env<'_>,
-        input: &Value,
-        spot: &Spot,
-        out: &mut Out<'_>,
-    ) -> Flow {
-        let mut onwards = |part: Flow<Spot>| match part {
-            Ok(part) => self.steps(rest, env, input, part, out),
-            Err(Stop::Error(_)) if lenient => Ok(()),
-            Err(stop) => Err(stop),
-        };
-        match step {
-            Step::Field(name) => onwards(self.part(spot, Value::Text(name.clone()))),
-            Step::Index(term) => self.values(term, env, input, &mut |key| onwards(self.part(spot, key))),
-            Step::Each => {
-                let parts = match path::each(&spot.value) {
-                    Ok(parts) => parts,
-                    Err(stop) => return onwards(Err(stop)),
-                };
-                self.meter.allocate(parts.len() as u64 * 48)?;
-                parts.into_iter().try_for_each(|(key, value)| {
-                    self.meter.work(1)?;
-                    onwards(spot.part(key, value, &self.meter))
-                })
-            }
-            Step::Slice(from, until) => {
-                let null = Term::Literal(Value::Null);
-                let (from, until) = (from.as_ref().unwrap_or(&null), until.as_ref().unwrap_or(&null));
-                self.values(until, env, input, &mut |until| {
-                    self.values(from, env, input, &mut |from| onwards(self.slice(spot, from, until.clone())))
-                })
-            }
-        }
-    }
-
-    fn slice(&self, spot: &Spot, from: Value, until: Value) -> Flow<Spot> {
-        let value = path::slice(&spot.value, &from, &until, &self.meter)?;
+    fn slice(&self, spot: &Spot, from: &Value, until: &Value) -> Flow<Spot> {
+        let value = path::slice(&spot.value, from, until, &self.meter)?;
         match spot.track {
             Track::Off => Ok(Spot::untracked(value)),
-            Track::At(_) | Track::Lost => spot.part(path::slice_key(from, until, &self.meter)?, value, &self.meter),
+            Track::At(_) | Track::Lost => {
+                let key = path::slice_key(from.clone(), until.clone(), &self.meter)?;
+                spot.part(key, value, &self.meter)
+            }
         }
     }
 }

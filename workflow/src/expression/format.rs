@@ -9,6 +9,7 @@ use super::term::Format;
 use super::value::Value;
 
 pub(crate) fn render(format: Format, value: &Value, meter: &Meter) -> Flow<Arc<str>> {
+    meter.work(value.bytes() / convert::BYTES_WRITTEN_PER_STEP)?;
     let text = match format {
         Format::Text => return plain(value, meter),
         Format::Json => convert::to_text(value, meter)?,
@@ -16,7 +17,7 @@ pub(crate) fn render(format: Format, value: &Value, meter: &Meter) -> Flow<Arc<s
         Format::Tsv => row(value, "\t", tsv_cell, "tsv")?,
         Format::Html => html(&plain(value, meter)?),
         Format::Uri => uri(&plain(value, meter)?),
-        Format::UriDecode => uri_decode(&plain(value, meter)?),
+        Format::UriDecode => uri_decode(value, &plain(value, meter)?)?,
         Format::Sh => shell(value, meter)?,
         Format::Base64 => base64(plain(value, meter)?.as_bytes()),
         Format::Base64Decode => base64_decode(value, &plain(value, meter)?)?,
@@ -77,7 +78,7 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 fn html(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&#39;").replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&apos;").replace('"', "&quot;")
 }
 
 fn uri(text: &str) -> String {
@@ -92,24 +93,20 @@ fn uri(text: &str) -> String {
     encoded
 }
 
-fn uri_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).expect("two hex digits are a byte"));
-                at += 3;
-            }
-            (byte, _, _) => {
-                decoded.push(byte);
-                at += 1;
-            }
+fn uri_decode(value: &Value, text: &str) -> Flow<String> {
+    let refused = || Stop::error(format!("{} is not a valid uri encoding", shown(value)));
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
         }
+        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or_else(refused);
+        let code = digit()? * 16 + digit()?;
+        decoded.push(u8::try_from(code).expect("two hex digits are a byte"));
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    Ok(String::from_utf8_lossy(&decoded).into_owned())
 }
 
 fn shell(value: &Value, meter: &Meter) -> Flow<String> {

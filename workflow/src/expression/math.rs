@@ -113,13 +113,13 @@ fn multiply(left: Value, right: Value, meter: &Meter) -> Flow<Value> {
     }
 }
 
-/// `"ab" * 3`; nothing for 0 and less.
+/// `"ab" * 3`; `null` for a negative number.
 fn repeat(text: &Arc<str>, times: f64, meter: &Meter) -> Flow<Value> {
-    if times.is_nan() || times <= 0.0 {
+    if times.is_nan() || times < 0.0 {
         return Ok(Value::Null);
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and `as` saturates")]
-    let times = times.ceil() as u64;
+    let times = times as u64;
     meter.allocate((text.len() as u64).saturating_mul(times))?;
     let times = if text.is_empty() { 1 } else { times };
     Ok(Value::text(text.repeat(usize::try_from(times).expect("its product with a length was allowed"))))

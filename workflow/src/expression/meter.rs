@@ -70,18 +70,17 @@ impl Meter {
         self.work(bytes / limits::BYTES_PER_STEP)
     }
 
-    /// Goes one term deeper; the answer is to be given to `leave`.
-    pub(crate) fn enter(&self) -> Flow {
-        let depth = self.depth.get() + 1;
-        if depth > limits::MAX_EVALUATION_DEPTH {
+    /// Does something one level deeper. Every recursion of an evaluation passes through here.
+    pub(crate) fn deeper<T>(&self, inside: impl FnOnce() -> Flow<T>) -> Flow<T> {
+        let depth = self.depth.get();
+        if depth >= limits::MAX_EVALUATION_DEPTH {
             return Err(Stop::Limit(Exceeded::Depth));
         }
+        self.work(1)?;
+        self.depth.set(depth + 1);
+        let flow = inside();
         self.depth.set(depth);
-        self.work(1)
-    }
-
-    pub(crate) fn leave(&self) {
-        self.depth.set(self.depth.get().saturating_sub(1));
+        flow
     }
 
     /// A label that no other `label` of this evaluation has.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::convert::shown;
 use super::meter::{Exceeded, Flow, Meter, Stop};
 use super::number::Number;
-use super::value::{Fields, Value, change_list, change_map};
+use super::value::{Fields, List, Map, Value, change_list, change_map};
 use crate::limits;
 
 /// The way to a value from the input, as `path` yields it: names, indexes and slices.
@@ -113,14 +113,12 @@ pub(crate) fn get(value: &Value, keys: &[Value], meter: &Meter) -> Flow<Value> {
     Ok(at)
 }
 
+/// What `update` makes of the value at the end of the path.
+pub(crate) type Change<'c> = dyn FnMut(Value) -> Flow<Value> + 'c;
+
 /// Replaces what is at the path by what `change` makes of it, building what is missing on the way. What is taken out
 /// is not shared meanwhile, so a change in place costs nothing.
-pub(crate) fn update(
-    value: Value,
-    keys: &[Value],
-    meter: &Meter,
-    change: &mut dyn FnMut(Value) -> Flow<Value>,
-) -> Flow<Value> {
+pub(crate) fn update(value: Value, keys: &[Value], meter: &Meter, change: &mut Change<'_>) -> Flow<Value> {
     let Some((key, rest)) = keys.split_first() else { return change(value) };
     meter.work(1)?;
     match (value, key) {
@@ -128,40 +126,71 @@ pub(crate) fn update(
             let inner = update(Value::Null, rest, meter, change)?;
             Value::map(Fields::from_iter([(name.clone(), inner)]), meter)
         }
-        (Value::Null, Value::Number(_) | Value::Map(_)) => update(Value::list(Vec::new(), meter)?, keys, meter, change),
-        (Value::Map(mut map), Value::Text(name)) => {
-            let old = change_map(&mut map, meter, |map| map.take(name))?;
-            let new = update(old, rest, meter, change)?;
-            meter.work(1)?;
-            change_map(&mut map, meter, |map| map.set(name.clone(), new))?;
-            Ok(Value::Map(map))
-        }
-        (Value::List(mut list), Value::Number(number)) => {
-            let at = place(*number, change_list(&mut list, meter, |list| list.len())?)?;
-            grow(&mut list, at + 1, meter)?;
-            let old = change_list(&mut list, meter, |list| list.take(at))?;
-            let new = update(old, rest, meter, change)?;
-            change_list(&mut list, meter, |list| list.replace(at, new))?;
-            Ok(Value::List(list))
-        }
-        (Value::List(mut list), Value::Map(_)) => {
-            let whole = Value::List(list.clone());
-            let (from, until) = bounds(key)?;
-            let range = range(&from, &until, whole.items().unwrap_or_default().len())?;
-            let old = slice(&whole, &from, &until, meter)?;
-            drop(whole);
-            let new = update(old, rest, meter, change)?;
-            let Some(items) = new.items() else {
-                return Err(Stop::error("a slice of an array can only be assigned another array"));
-            };
-            meter.allocate(new.bytes())?;
-            let items = items.to_vec();
-            change_list(&mut list, meter, |list| list.splice(range, items))?;
-            Ok(Value::List(list))
-        }
+        (Value::Null, Value::Number(_)) => update(Value::list(Vec::new(), meter)?, keys, meter, change),
+        (Value::Null, Value::Map(_)) => match update(Value::Null, rest, meter, change)? {
+            new @ Value::List(_) => Ok(new),
+            _ => Err(not_a_list()),
+        },
+        (Value::Map(map), Value::Text(name)) => update_field(map, name, rest, meter, change),
+        (Value::List(list), Value::Number(number)) => update_item(list, *number, rest, meter, change),
+        (Value::List(list), Value::Map(_)) => update_slice(list, key, rest, meter, change),
         (value, Value::Text(name)) => Err(Stop::error(format!("cannot index {} with \"{name}\"", value.kind()))),
         (value, key) => Err(Stop::error(format!("cannot index {} with {}", value.kind(), key.kind()))),
     }
+}
+
+// The three below recurse through `update`; kept apart, each has a small frame on the stack.
+
+#[inline(never)]
+fn update_field(
+    mut map: Arc<Map>,
+    name: &Arc<str>,
+    rest: &[Value],
+    meter: &Meter,
+    change: &mut Change<'_>,
+) -> Flow<Value> {
+    let old = change_map(&mut map, meter, |map| map.take(name))?;
+    let new = update(old, rest, meter, change)?;
+    change_map(&mut map, meter, |map| map.set(name.clone(), new))?;
+    Ok(Value::Map(map))
+}
+
+#[inline(never)]
+fn update_item(
+    mut list: Arc<List>,
+    number: Number,
+    rest: &[Value],
+    meter: &Meter,
+    change: &mut Change<'_>,
+) -> Flow<Value> {
+    let at = place(number, list.len())?;
+    grow(&mut list, at + 1, meter)?;
+    let old = change_list(&mut list, meter, |list| list.take(at))?;
+    let new = update(old, rest, meter, change)?;
+    change_list(&mut list, meter, |list| list.replace(at, new))?;
+    Ok(Value::List(list))
+}
+
+#[inline(never)]
+fn update_slice(
+    mut list: Arc<List>,
+    key: &Value,
+    rest: &[Value],
+    meter: &Meter,
+    change: &mut Change<'_>,
+) -> Flow<Value> {
+    let (from, until) = bounds(key)?;
+    let range = range(&from, &until, list.len())?;
+    let old = Value::list(list.items()[range.clone()].to_vec(), meter)?;
+    let new = update(old, rest, meter, change)?;
+    let items = new.items().ok_or_else(not_a_list)?;
+    meter.allocate(items.len() as u64 * 24)?;
+    change_list(&mut list, meter, |list| list.splice(range, items.to_vec()))?;
+    Ok(Value::List(list))
+}
+
+fn not_a_list() -> Stop {
+    Stop::error("a slice of an array can only be assigned another array")
 }
 
 /// Removes all the paths. Longer and later ones go first, so that none moves what another means.
@@ -185,23 +214,21 @@ fn remove(value: Value, key: &Value, meter: &Meter) -> Flow<Value> {
     match (value, key) {
         (Value::Null, _) => Ok(Value::Null),
         (Value::Map(mut map), Value::Text(name)) => {
-            meter.work(Value::Map(map.clone()).fields().map_or(0, |fields| fields.len() as u64 / 16))?;
+            meter.work(map.len() as u64 / 16)?;
             change_map(&mut map, meter, |map| map.remove(name))?;
             Ok(Value::Map(map))
         }
         (Value::List(mut list), Value::Number(number)) => {
-            let length = change_list(&mut list, meter, |list| list.len())?;
-            meter.work(length as u64 / 16)?;
-            if let Some(gone) = position(*number, length) {
-                change_list(&mut list, meter, |list| list.retain(|at, _| at != gone))?;
+            meter.work(list.len() as u64 / 16)?;
+            if let Some(gone) = position(*number, list.len()).filter(|at| *at < list.len()) {
+                change_list(&mut list, meter, |list| list.splice(gone..gone + 1, Vec::new()))?;
             }
             Ok(Value::List(list))
         }
         (Value::List(mut list), Value::Map(_)) => {
             let (from, until) = bounds(key)?;
-            let length = change_list(&mut list, meter, |list| list.len())?;
-            meter.work(length as u64 / 16)?;
-            let gone = range(&from, &until, length)?;
+            meter.work(list.len() as u64 / 16)?;
+            let gone = range(&from, &until, list.len())?;
             change_list(&mut list, meter, |list| list.splice(gone, Vec::new()))?;
             Ok(Value::List(list))
         }
@@ -225,8 +252,8 @@ fn floor(number: Number) -> i64 {
     Number::of(number.as_f64().floor()).as_i64()
 }
 
-fn grow(list: &mut Arc<super::value::List>, length: usize, meter: &Meter) -> Flow {
-    let missing = length.saturating_sub(change_list(list, meter, |list| list.len())?);
+fn grow(list: &mut Arc<List>, length: usize, meter: &Meter) -> Flow {
+    let missing = length.saturating_sub(list.len());
     meter.allocate(missing as u64 * 24)?;
     change_list(list, meter, |list| (0..missing).for_each(|_| list.push(Value::Null)))
 }

@@ -8,8 +8,11 @@ use super::builtins::{self, Form, Native};
 use super::number::Number;
 use super::prelude;
 use super::scope::Scope;
-use super::term::{Compare, Definition, DefinitionId, Fold, Format, Math, Parameter, Pattern, Step, Term, TextPart};
+use super::term::{
+    Compare, Definition, DefinitionId, Fold, Format, Key, KeyKind, Math, Parameter, Pattern, Step, Term, TextPart,
+};
 use super::value::Value;
+use crate::escapes::joined_surrogates;
 use crate::limits;
 use crate::suggest;
 
@@ -40,6 +43,7 @@ pub(crate) struct Prelude {
 }
 
 pub(crate) fn resolve(source: &str, scope: &Scope) -> Result<Resolved, Vec<SyntaxError>> {
+    let source = &*joined_surrogates(source);
     let tokens = tokens(source)?;
     let parsed = Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
         errors.into_iter().map(|(expected, found)| unexpected(source, &expected, found)).collect::<Vec<_>>()
@@ -301,8 +305,8 @@ impl<'s> Resolver<'s> {
             Parsed::Var(name) => self.variable(name),
             Parsed::Path(term, path) => {
                 let term = self.boxed(*term);
-                let steps = path.0.into_iter().map(|(part, opt)| (self.step(part), matches!(opt, path::Opt::Optional)));
-                Term::Path(term, steps.collect())
+                let steps = path.0.into_iter().map(|(part, opt)| self.step(part, matches!(opt, path::Opt::Optional)));
+                path_of(term, steps.collect())
             }
         }
     }
@@ -367,15 +371,13 @@ impl<'s> Resolver<'s> {
             }
             (name, None) => {
                 let name = self.term(name);
-                let value = match &name {
-                    Term::Literal(Value::Text(name)) => Step::Field(name.clone()),
-                    _ => {
-                        let at = self.source;
-                        self.error(at, "a field whose name is computed needs a value: `{(name): value}`");
-                        Step::Each
-                    }
+                let Term::Literal(key @ Value::Text(_)) = &name else {
+                    let at = self.source;
+                    let value = self.error(at, "a field whose name is computed needs a value: `{(name): value}`");
+                    return (name, value);
                 };
-                (name, Term::Path(Box::new(Term::Identity), vec![(value, false)]))
+                let key = Key { kind: KeyKind::At(key.clone()), lenient: false };
+                (name, Term::Path(Box::new(Term::Identity), vec![key]))
             }
             (name, Some(value)) => (self.term(name), self.term(value)),
         }
@@ -586,15 +588,21 @@ impl<'s> Resolver<'s> {
         Term::Identity
     }
 
-    fn step(&mut self, part: path::Part<Parsed<&'s str>>) -> Step {
+    fn step(&mut self, part: path::Part<Parsed<&'s str>>, lenient: bool) -> Step {
+        let known = |kind| Step::Known(Key { kind, lenient });
         match part {
             path::Part::Index(term) => match self.term(term) {
-                Term::Literal(Value::Text(name)) => Step::Field(name),
-                term => Step::Index(term),
+                Term::Literal(key) => known(KeyKind::At(key)),
+                term => Step::Index(term, lenient),
             },
-            path::Part::Range(None, None) => Step::Each,
+            path::Part::Range(None, None) => known(KeyKind::Each),
             path::Part::Range(from, until) => {
-                Step::Slice(from.map(|from| self.term(from)), until.map(|until| self.term(until)))
+                let from = from.map(|from| self.term(from));
+                let until = until.map(|until| self.term(until));
+                match (constant(from.as_ref()), constant(until.as_ref())) {
+                    (Some(from), Some(until)) => known(KeyKind::Slice(from, until)),
+                    (_, _) => Step::Slice(from, until, lenient),
+                }
             }
         }
     }
@@ -654,6 +662,26 @@ impl Entry<'_> {
             Self::Variable { frame, .. } | Self::Filter { frame, .. } | Self::Label { frame, .. } => *frame > outside,
             Self::Definition { .. } => false,
         }
+    }
+}
+
+/// The value of a bound that is left out or constant.
+fn constant(bound: Option<&Term>) -> Option<Value> {
+    match bound {
+        None => Some(Value::Null),
+        Some(Term::Literal(value)) => Some(value.clone()),
+        Some(_) => None,
+    }
+}
+
+fn path_of(term: Box<Term>, steps: Vec<Step>) -> Term {
+    let known = |step: &Step| match step {
+        Step::Known(key) => Some(key.clone()),
+        Step::Index(..) | Step::Slice(..) => None,
+    };
+    match steps.iter().map(known).collect() {
+        Some(keys) => Term::Path(term, keys),
+        None => Term::ComputedPath(term, steps),
     }
 }
 

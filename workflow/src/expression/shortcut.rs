@@ -5,7 +5,8 @@ use serde_json::Value as Json;
 
 use super::meter::Stop;
 use super::resolve::Resolved;
-use super::term::{Step, Term};
+use super::term::{KeyKind, Term};
+use super::value::Value;
 use crate::program::Variables;
 
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub(crate) struct Shortcut {
 impl Shortcut {
     /// The expression as a plain path, if it is one.
     pub(crate) fn of(resolved: &Resolved) -> Option<Self> {
-        let (root, steps) = match &resolved.term {
-            Term::Path(root, steps) => (&**root, steps.as_slice()),
+        let (root, keys) = match &resolved.term {
+            Term::Path(root, keys) => (&**root, keys.as_slice()),
             root => (root, [].as_slice()),
         };
         let variable = match root {
@@ -27,9 +28,9 @@ impl Shortcut {
             Term::Global(at) => Some(resolved.globals[*at].clone()),
             _ => return None,
         };
-        let fields = steps.iter().map(|(step, lenient)| match step {
-            Step::Field(name) if !lenient => Some(name.to_string()),
-            Step::Field(_) | Step::Index(_) | Step::Each | Step::Slice(..) => None,
+        let fields = keys.iter().map(|key| match &key.kind {
+            KeyKind::At(Value::Text(name)) if !key.lenient => Some(name.to_string()),
+            KeyKind::At(_) | KeyKind::Each | KeyKind::Slice(..) => None,
         });
         Some(Self { variable, fields: fields.collect::<Option<_>>()? })
     }

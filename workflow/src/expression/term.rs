@@ -56,20 +56,35 @@ pub(crate) enum Term {
     Call(DefinitionId, Vec<Term>, usize),
     Native(Native, Vec<Term>),
     Form(Form, Vec<Term>),
-    /// `term.a[0][]?`
-    Path(Box<Term>, Vec<(Step, Lenient)>),
+    /// `term.a[0][]?`, all of it known beforehand.
+    Path(Box<Term>, Vec<Key>),
+    /// The same with steps that are computed, on the input of the whole path.
+    ComputedPath(Box<Term>, Vec<Step>),
 }
 
-/// Whether an error of a path's step is silence (`?`).
-pub(crate) type Lenient = bool;
+/// One step of a path. `lenient`: an error of this step is silence (`?`).
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) kind: KeyKind,
+    pub(crate) lenient: bool,
+}
 
-/// One step of a path; what is computed is computed on the input of the whole path.
+#[derive(Clone, Debug)]
+pub(crate) enum KeyKind {
+    /// `.name`, `[0]`
+    At(Value),
+    /// `[]`
+    Each,
+    /// `[from:until]`
+    Slice(Value, Value),
+}
+
+/// A step that may still have to be computed.
 #[derive(Debug)]
 pub(crate) enum Step {
-    Field(Arc<str>),
-    Index(Term),
-    Each,
-    Slice(Option<Term>, Option<Term>),
+    Known(Key),
+    Index(Term, bool),
+    Slice(Option<Term>, Option<Term>, bool),
 }
 
 #[derive(Debug)]
@@ -190,24 +205,17 @@ impl Term {
                     && otherwise.as_deref().is_none_or(Self::yields_one)
             }
             Self::Native(_, arguments) => arguments.iter().all(Self::yields_one),
-            Self::Path(term, steps) => {
-                term.yields_one()
-                    && steps.iter().all(|(step, lenient)| {
-                        !lenient
-                            && match step {
-                                Step::Field(_) => true,
-                                Step::Index(term) => term.yields_one(),
-                                Step::Each => false,
-                                Step::Slice(from, until) => from.iter().chain(until).all(Self::yields_one),
-                            }
-                    })
+            Self::Path(term, keys) => {
+                term.yields_one() && keys.iter().all(|key| !key.lenient && !matches!(key.kind, KeyKind::Each))
             }
-            Self::Update(_, _) | Self::Reduce(_) => matches!(self, Self::Reduce(fold) if fold.init.yields_one()),
+            Self::Reduce(fold) => fold.init.yields_one(),
             Self::Descend
             | Self::Comma(_)
             | Self::Bind(..)
             | Self::Alternative(..)
             | Self::Assign(..)
+            | Self::Update(..)
+            | Self::ComputedPath(..)
             | Self::UpdateMath(..)
             | Self::UpdateAlternative(..)
             | Self::Label(_)

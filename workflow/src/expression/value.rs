@@ -66,6 +66,22 @@ impl Extent {
     }
 }
 
+impl List {
+    pub(crate) fn items(&self) -> &[Value] {
+        &self.items
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+}
+
+impl Map {
+    pub(crate) fn len(&self) -> usize {
+        self.fields.len()
+    }
+}
+
 impl Value {
     pub(crate) fn text(text: impl Into<Arc<str>>) -> Self {
         Self::Text(text.into())
@@ -104,7 +120,7 @@ impl Value {
         let mut extent = Extent::default();
         fields.iter().for_each(|(name, value)| extent.add(name, value));
         extent.check()?;
-        meter.allocate(fields.len() as u64 * PART_BYTES * 2)?;
+        charge_fields(fields.len(), meter)?;
         Ok(Self::Map(Arc::new(Map { fields, extent })))
     }
 
@@ -242,8 +258,9 @@ pub(crate) fn change_list<T>(
 
 /// Changes a map that may be shared, paying for a copy where it is.
 pub(crate) fn change_map<T>(map: &mut Arc<Map>, meter: &Meter, change: impl FnOnce(&mut MapChange) -> T) -> Flow<T> {
+    meter.work(2)?;
     if Arc::strong_count(map) > 1 {
-        meter.allocate(map.fields.len() as u64 * PART_BYTES * 2)?;
+        charge_fields(map.fields.len(), meter)?;
     }
     let map = Arc::make_mut(map);
     let result = change(&mut MapChange(map));
@@ -251,14 +268,16 @@ pub(crate) fn change_map<T>(map: &mut Arc<Map>, meter: &Meter, change: impl FnOn
     Ok(result)
 }
 
+/// Names are hashed, so fields cost more than items.
+fn charge_fields(count: usize, meter: &Meter) -> Flow {
+    meter.work(2 + 2 * count as u64)?;
+    meter.allocate(count as u64 * PART_BYTES * 2)
+}
+
 /// A list being changed; keeps its extent true.
 pub(crate) struct ListChange<'a>(&'a mut List);
 
 impl ListChange<'_> {
-    pub(crate) fn len(&self) -> usize {
-        self.0.items.len()
-    }
-
     pub(crate) fn push(&mut self, item: Value) {
         self.0.extent.add("", &item);
         self.0.items.push(item);

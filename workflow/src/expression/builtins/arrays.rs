@@ -6,6 +6,7 @@ use super::super::convert::shown;
 use super::super::eval::Machine;
 use super::super::math::{self, Ordered};
 use super::super::meter::{Flow, Meter, Stop};
+use super::super::path;
 use super::super::value::Value;
 use super::{Native, items_of, number_of, wrong};
 
@@ -36,14 +37,7 @@ pub(crate) const NATIVES: &[Native] = &[
 ];
 
 fn add(machine: &Machine<'_>, input: Value, _: &[Value]) -> Flow<Value> {
-    let items: Vec<Value> = match &input {
-        Value::List(_) => items_of(&input)?.to_vec(),
-        Value::Map(_) => input.fields().into_iter().flatten().map(|(_, value)| value.clone()).collect(),
-        Value::Null => return Ok(Value::Null),
-        Value::Bool(_) | Value::Number(_) | Value::Text(_) => {
-            return Err(Stop::error(format!("cannot iterate over {}", shown(&input))));
-        }
-    };
+    let items: Vec<Value> = path::each(&input)?.into_iter().map(|(_, item)| item).collect();
     machine.meter.allocate(items.len() as u64 * 24)?;
     if items.iter().all(|item| matches!(item, Value::Text(_))) && !items.is_empty() {
         return super::strings::concatenate(&items, "", machine);
@@ -114,7 +108,8 @@ fn flatten(machine: &Machine<'_>, input: &Value, depth: f64) -> Flow<Value> {
         return Err(Stop::error("flatten depth must not be negative"));
     }
     let mut flat = Vec::new();
-    flatten_into(machine, items_of(input)?, depth, &mut flat)?;
+    let items: Vec<Value> = path::each(input)?.into_iter().map(|(_, item)| item).collect();
+    flatten_into(machine, &items, depth, &mut flat)?;
     Value::list(flat, &machine.meter)
 }
 
@@ -141,16 +136,15 @@ fn transpose(machine: &Machine<'_>, input: Value, _: &[Value]) -> Flow<Value> {
 
 /// Where a part occurs in a text or list, or an item in a list.
 pub(crate) fn indices(input: &Value, wanted: &Value, meter: &Meter) -> Flow<Value> {
-    meter.work(input.work().saturating_mul(1 + wanted.work() / 8))?;
+    meter.work(input.work().saturating_mul(1 + wanted.work() / 2))?;
     let found: Vec<Value> = match (input, wanted) {
-        (Value::Null, _) => return Ok(Value::Null),
         (Value::Text(text), Value::Text(part)) => super::strings::occurrences(text, part),
         (Value::List(_), Value::List(_)) => {
             let part = items_of(wanted)?;
             let same = |window: &[Value]| window.iter().zip(part).all(|(a, b)| a.equals(b));
             let items = items_of(input)?;
             if part.is_empty() {
-                return Ok(Value::Null);
+                return Value::list(Vec::new(), meter);
             }
             items.windows(part.len()).enumerate().filter(|(_, w)| same(w)).map(|(at, _)| Value::count(at)).collect()
         }
@@ -158,9 +152,7 @@ pub(crate) fn indices(input: &Value, wanted: &Value, meter: &Meter) -> Flow<Valu
             let items = items_of(input)?.iter().enumerate();
             items.filter(|(_, value)| value.equals(item)).map(|(at, _)| Value::count(at)).collect()
         }
-        (other, wanted) => {
-            return Err(Stop::error(format!("cannot find {} in {}", wanted.kind(), shown(other))));
-        }
+        (other, wanted) => return path::index(other, wanted, meter),
     };
     Value::list(found, meter)
 }

@@ -5,7 +5,7 @@ use super::super::eval::{Env, Machine, Out, Spot};
 use super::super::meter::{Flow, Stop};
 use super::super::path;
 use super::super::term::Term;
-use super::super::value::Value;
+use super::super::value::{Fields, Value};
 use super::{number_of, patterns};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +84,9 @@ pub(crate) fn run(
             machine.values(keys, env, &spot.value, &mut |keys| get_path(machine, &keys, spot.clone(), out))
         }
         (Form::Recurse, _) => machine.search(spot, out, &mut |spot, more| each_leniently(machine, spot, more)),
-        (Form::Repeat, [next]) => machine.eval(next, env, spot, &mut |spot| {
-            machine.search(spot, out, &mut |spot, more| machine.eval(next, env, spot.clone(), &mut |spot| more(spot)))
-        }),
+        (Form::Repeat, [term]) => loop {
+            machine.eval(term, env, spot.clone(), out)?;
+        },
         (Form::RecurseBy, [next]) => {
             machine.search(spot, out, &mut |spot, more| machine.eval(next, env, spot.clone(), &mut |spot| more(spot)))
         }
@@ -243,10 +243,6 @@ fn range(machine: &Machine<'_>, bounds: &[Term], env: &Env<'_>, spot: &Spot, out
 fn count(machine: &Machine<'_>, [from, until, step]: [&Value; 3], out: &mut dyn FnMut(Value) -> Flow) -> Flow {
     let (mut at, until, step) = (number_of(from)?, number_of(until)?, number_of(step)?);
     let forwards = step.as_f64() > 0.0;
-    // jq runs forever on a step of 0 that has not arrived; the work limit would stop that, this says why.
-    if step.is_zero() && at.order(until).is_lt() {
-        return Err(Stop::error("range with a step of 0 never ends"));
-    }
     while if forwards { at.order(until).is_lt() } else { at.order(until).is_gt() && !step.is_zero() } {
         machine.meter.work(1)?;
         out(Value::Number(at))?;
@@ -258,7 +254,10 @@ fn count(machine: &Machine<'_>, [from, until, step]: [&Value; 3], out: &mut dyn 
 fn limit(machine: &Machine<'_>, count: &Term, term: &Term, env: &Env<'_>, spot: Spot, out: &mut Out<'_>) -> Flow {
     machine.values(count, env, &spot.value.clone(), &mut |count| {
         let mut left = number_of(&count)?.as_f64().ceil();
-        if left <= 0.0 {
+        if left < 0.0 {
+            return Err(Stop::error("limit does not support a negative count"));
+        }
+        if left == 0.0 {
             return Ok(());
         }
         let label = machine.meter.fresh_label();
@@ -277,6 +276,9 @@ fn limit(machine: &Machine<'_>, count: &Term, term: &Term, env: &Env<'_>, spot: 
 fn skip(machine: &Machine<'_>, count: &Term, term: &Term, env: &Env<'_>, spot: &Spot, out: &mut Out<'_>) -> Flow {
     machine.values(count, env, &spot.value, &mut |count| {
         let mut left = number_of(&count)?.as_f64();
+        if left < 0.0 {
+            return Err(Stop::error("skip does not support a negative count"));
+        }
         machine.eval(term, env, spot.clone(), &mut |spot| {
             if left > 0.0 {
                 left -= 1.0;
@@ -289,26 +291,29 @@ fn skip(machine: &Machine<'_>, count: &Term, term: &Term, env: &Env<'_>, spot: &
 
 /// Changes the parts first, then the whole.
 fn walk(machine: &Machine<'_>, change: &Term, env: &Env<'_>, value: Value, out: &mut dyn FnMut(Value) -> Flow) -> Flow {
-    machine.meter.enter()?;
     let rebuilt = match &value {
         Value::List(_) => {
             let mut items = Vec::new();
             for item in value.items().unwrap_or_default() {
-                walk(machine, change, env, item.clone(), &mut |item| {
-                    machine.meter.allocate(24)?;
-                    items.push(item);
-                    Ok(())
+                machine.meter.deeper(|| {
+                    walk(machine, change, env, item.clone(), &mut |item| {
+                        machine.meter.allocate(24)?;
+                        items.push(item);
+                        Ok(())
+                    })
                 })?;
             }
             Value::list(items, &machine.meter)?
         }
         Value::Map(_) => {
-            let mut fields = super::super::value::Fields::new();
+            let mut fields = Fields::new();
             for (name, field) in value.fields().into_iter().flatten() {
                 let mut first = None;
-                walk(machine, change, env, field.clone(), &mut |field| {
-                    first.get_or_insert(field);
-                    Ok(())
+                machine.meter.deeper(|| {
+                    walk(machine, change, env, field.clone(), &mut |field| {
+                        first.get_or_insert(field);
+                        Ok(())
+                    })
                 })?;
                 if let Some(field) = first {
                     fields.insert(name.clone(), field);
@@ -318,9 +323,7 @@ fn walk(machine: &Machine<'_>, change: &Term, env: &Env<'_>, value: Value, out: 
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => value.clone(),
     };
-    let flow = machine.values(change, env, &rebuilt, out);
-    machine.meter.leave();
-    flow
+    machine.values(change, env, &rebuilt, out)
 }
 
 /// The message of an uncaught `error(value)`.

@@ -52,7 +52,9 @@ pub(crate) const OTHERS: &[Native] = &[
     Native::new("nan", 0, |_, _, _| Ok(Value::float(f64::NAN))),
     Native::new("isinfinite", 0, |_, input, _| Ok(Value::Bool(number_of(&input)?.as_f64().is_infinite()))),
     Native::new("isnan", 0, |_, input, _| Ok(Value::Bool(number_of(&input)?.as_f64().is_nan()))),
-    Native::new("isnormal", 0, |_, input, _| Ok(Value::Bool(number_of(&input)?.as_f64().is_normal()))),
+    Native::new("isnormal", 0, |_, input, _| {
+        Ok(Value::Bool(input.as_number().is_some_and(|number| number.as_f64().is_normal())))
+    }),
     Native::new("have_literal_numbers", 0, |_, _, _| Ok(Value::Bool(true))),
 ];
 

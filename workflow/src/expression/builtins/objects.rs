@@ -76,6 +76,7 @@ fn keys(machine: &Machine<'_>, input: &Value, sorted: bool) -> Flow<Value> {
 
 fn has(_: &Machine<'_>, input: Value, key: &[Value]) -> Flow<Value> {
     match (&input, &key[0]) {
+        (Value::Null, Value::Text(_) | Value::Number(_)) => Ok(Value::Bool(false)),
         (Value::Map(_), Value::Text(name)) => {
             Ok(Value::Bool(input.fields().is_some_and(|fields| fields.contains_key(name))))
         }
@@ -89,37 +90,31 @@ fn has(_: &Machine<'_>, input: Value, key: &[Value]) -> Flow<Value> {
 }
 
 fn to_entries(machine: &Machine<'_>, input: Value, _: &[Value]) -> Flow<Value> {
-    let fields = input.fields().ok_or_else(|| wrong(&input, "an object"))?;
     let (key, value): (Arc<str>, Arc<str>) = ("key".into(), "value".into());
-    let entry = |(name, field): (&Arc<str>, &Value)| {
-        let pair = [(key.clone(), Value::Text(name.clone())), (value.clone(), field.clone())];
-        Value::map(Fields::from_iter(pair), &machine.meter)
+    let entry = |(name, field): (Value, Value)| {
+        Value::map(Fields::from_iter([(key.clone(), name), (value.clone(), field)]), &machine.meter)
     };
-    Value::list(fields.iter().map(entry).collect::<Flow<_>>()?, &machine.meter)
+    Value::list(path::each(&input)?.into_iter().map(entry).collect::<Flow<_>>()?, &machine.meter)
 }
 
-/// Takes `key` or `k` or `name` (also capitalised) and `value` or `v`, as jq does.
+/// Takes `key`, `k` or `name` and `value` or `v` of each entry, also capitalised, as jq does.
 fn from_entries(machine: &Machine<'_>, input: Value, _: &[Value]) -> Flow<Value> {
     let mut fields = Fields::new();
-    for entry in items_of(&input)? {
-        machine.meter.allocate(64)?;
-        let given = entry.fields().ok_or_else(|| wrong(entry, "an object"))?;
-        let named = |names: &[&str], stands: fn(&Value) -> bool| {
-            names.iter().filter_map(|name| given.get(*name)).find(|value| stands(value)).cloned()
-        };
-        let name = named(&["key", "k", "name", "Name", "Key", "K"], |value| {
-            !matches!(value, Value::Null | Value::Bool(false))
-        });
-        let name = name.or_else(|| given.get("key").cloned()).unwrap_or(Value::Null);
-        let name = match &name {
-            Value::Text(name) => name.clone(),
-            Value::Null | Value::Bool(_) | Value::Number(_) => format::plain(&name, &machine.meter)?,
-            Value::List(_) | Value::Map(_) => {
-                return Err(Stop::error(format!("object keys must be strings, not {}", shown(&name))));
+    for (_, entry) in path::each(&input)? {
+        machine.meter.work(4)?;
+        let given = entry.fields().ok_or_else(|| wrong(&entry, "an object"))?;
+        let present = |name: &&str| given.get(*name).filter(|value| !matches!(value, Value::Null));
+        let key = ["key", "k", "name", "Name", "Key", "K"].iter().find_map(present);
+        let name = match key {
+            Some(Value::Text(name)) => name.clone(),
+            Some(key @ (Value::Bool(_) | Value::Number(_))) => format::plain(key, &machine.meter)?,
+            Some(Value::Null | Value::List(_) | Value::Map(_)) | None => {
+                let key = key.cloned().unwrap_or(Value::Null);
+                return Err(Stop::error(format!("cannot use {} as object key", shown(&key))));
             }
         };
-        let value = named(&["value", "v", "Value", "V"], |_| true).unwrap_or(Value::Null);
-        fields.insert(name, value);
+        let value = ["value", "v", "Value", "V"].iter().find_map(|name| given.get(*name));
+        fields.insert(name, value.cloned().unwrap_or(Value::Null));
     }
     Value::map(fields, &machine.meter)
 }

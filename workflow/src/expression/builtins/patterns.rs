@@ -102,7 +102,7 @@ fn find<'t>(machine: &Machine<'_>, regex: &Regex, flags: Flags, text: &'t str) -
     charge(machine, text, regex.as_str())?;
     let mut found = Vec::new();
     for captures in regex.captures_iter(text) {
-        machine.meter.allocate(128 + 32 * captures.len() as u64)?;
+        machine.meter.work(8 + 2 * captures.len() as u64)?;
         if !(flags.skip_empty && captures[0].is_empty()) {
             found.push(captures);
         }

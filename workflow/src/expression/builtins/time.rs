@@ -14,8 +14,13 @@ use super::{Native, number_of, text_of};
 
 pub(crate) const NATIVES: &[Native] = &[
     Native::new("now", 0, |machine, _, _| Ok(Value::float(seconds(machine.moment.now.as_millis())))),
-    Native::new("gmtime", 0, |machine, input, _| broken_down(machine, moment(&input)?.datetime(), &input)),
-    Native::new("mktime", 0, |_, input, _| since_epoch(moment(&input)?.timestamp())),
+    Native::new("gmtime", 0, |machine, input, _| broken_down(machine, moment(&input)?.datetime())),
+    Native::new("mktime", 0, |_, input, _| match &input {
+        Value::List(_) => Ok(Value::int(moment(&input)?.timestamp().as_second())),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
+            Err(super::wrong(&input, "an array such as `gmtime` yields"))
+        }
+    }),
     Native::new("strftime", 1, format),
     Native::new("strptime", 1, parse),
     Native::new("fromdateiso8601", 0, |_, input, _| from_iso(&input)),
@@ -64,7 +69,7 @@ fn since_epoch(timestamp: Timestamp) -> Flow<Value> {
     })
 }
 
-fn broken_down(machine: &Machine<'_>, civil: DateTime, _: &Value) -> Flow<Value> {
+fn broken_down(machine: &Machine<'_>, civil: DateTime) -> Flow<Value> {
     let second = f64::from(civil.second()) + f64::from(civil.subsec_nanosecond()) / 1e9;
     let parts = [
         Value::int(civil.year().into()),
@@ -100,7 +105,7 @@ fn parse(machine: &Machine<'_>, input: Value, given: &[Value]) -> Flow<Value> {
         parsed.set_offset(Some(Offset::UTC));
     }
     let timestamp = parsed.to_timestamp().map_err(refused)?;
-    broken_down(machine, timestamp.to_zoned(TimeZone::UTC).datetime(), &input)
+    broken_down(machine, timestamp.to_zoned(TimeZone::UTC).datetime())
 }
 
 /// RFC 3339, with any offset; the fraction is kept.
