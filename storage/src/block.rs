@@ -69,6 +69,19 @@ impl BlockHeader {
         })
     }
 
+    /// Checks the whole block, of which `bytes` are all.
+    pub(crate) fn check(bytes: &[u8]) -> Result<Self, Damage> {
+        let header = Self::decode(bytes)?;
+        if header.block_bytes() != bytes.len() {
+            return Err(Damage(format!("a block has {} bytes but says {}", bytes.len(), header.block_bytes())));
+        }
+        let crc = crc32fast::hash(&bytes[CHECKED_FROM..]);
+        if crc != header.crc {
+            return Err(Damage(format!("a block's check is {:#010x} but its bytes give {crc:#010x}", header.crc)));
+        }
+        Ok(header)
+    }
+
     fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
         out[..4].copy_from_slice(&MAGIC);
@@ -107,14 +120,7 @@ impl Block {
 
     /// Checks bytes wherever they were found.
     pub(crate) fn decode_anywhere(bytes: Bytes) -> Result<Self, Damage> {
-        let header = BlockHeader::decode(&bytes)?;
-        if header.block_bytes() != bytes.len() {
-            return Err(Damage(format!("a block has {} bytes but says {}", bytes.len(), header.block_bytes())));
-        }
-        let crc = crc32fast::hash(&bytes[CHECKED_FROM..]);
-        if crc != header.crc {
-            return Err(Damage(format!("a block's check is {:#010x} but its bytes give {crc:#010x}", header.crc)));
-        }
+        let header = BlockHeader::check(&bytes)?;
         let block = Self { header, bytes };
         block.check_shape().map(|()| block)
     }

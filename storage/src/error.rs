@@ -21,6 +21,9 @@ pub enum AppendError {
     /// only be learned by opening the log again. Never retried.
     #[error("the log failed and it is not known what of the last appends is durable: {cause}; restart the node")]
     OutcomeUnknown { cause: String },
+    /// The log was opened to be looked at: nothing was written.
+    #[error("the log was opened for reading only; nothing was written")]
+    ReadOnly,
     /// The log was closed before the batch came: nothing was written.
     #[error("the log is closed; nothing was written")]
     Closed,
@@ -62,11 +65,6 @@ pub enum OpenError {
     NotWritable { path: PathBuf, what: String },
     #[error("{} is not a data directory of headwater: {what}", path.display())]
     NotADataDirectory { path: PathBuf, what: String },
-    #[error(
-        "{} has {found} partitions, but {asked} were asked for; the number is fixed when the directory is made",
-        path.display()
-    )]
-    PartitionCount { path: PathBuf, found: u32, asked: u32 },
     /// Records that were acknowledged are not there. Serving would silently shorten history, so the node refuses.
     #[error(
         "acknowledged data is missing: partition {partition} was durable up to position {durable}, but only {found} \

@@ -1,0 +1,287 @@
+//! The data directory as a whole: what lies in it, which format it has, and who is using it.
+//!
+//! `FORMAT` a line a fact, for people and old programs · `LOCK` held while open, names the process · `COMMIT` the
+//! watermark · `log/` RocksDB · `salvage/` log files kept aside while an unclean stop is looked into.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+
+/// The format that this program writes, and the only one so far that it reads.
+pub(crate) const FORMAT: u32 = 1;
+/// The first version of headwater that reads it.
+const NEEDS: &str = "0.1.0";
+
+const FORMAT_FILE: &str = "FORMAT";
+/// There only while a directory is being made.
+const UNFINISHED_FILE: &str = "FORMAT.new";
+const TITLE: &str = "headwater data directory";
+
+/// The names in a data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DataDirectory {
+    pub(crate) path: PathBuf,
+}
+
+/// What an opening finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing, or the beginning of a directory whose making was interrupted.
+    New,
+    Existing,
+}
+
+impl DataDirectory {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub(crate) fn commit(&self) -> PathBuf {
+        self.path.join("COMMIT")
+    }
+
+    pub(crate) fn salvage(&self) -> PathBuf {
+        self.path.join("salvage")
+    }
+
+    fn format(&self) -> PathBuf {
+        self.path.join(FORMAT_FILE)
+    }
+
+    /// Makes the folder if it is not there, and holds its lock.
+    pub(crate) fn lock(&self) -> Result<DirectoryLock, OpenError> {
+        fs::create_dir_all(&self.path).map_err(|error| self.not_writable(&error))?;
+        let path = self.path.join("LOCK");
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = open.map_err(|error| self.not_writable(&error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::Locked { path: self.path.clone(), owner: owner(&mut file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(self.not_writable(&error)),
+        }
+        let named = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| {
+            let name = format!("{}\n", std::process::id());
+            file.write_all(name.as_bytes())
+        });
+        named.map_err(|error| self.not_writable(&error))?;
+        Ok(DirectoryLock { _file: file })
+    }
+
+    /// Who holds the lock, if anybody. Needs no right to write.
+    pub(crate) fn in_use_by(&self) -> Option<String> {
+        let mut file = File::open(self.path.join("LOCK")).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(owner(&mut file)),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+
+    /// Looks at `FORMAT` and at what else is there.
+    pub(crate) fn find(&self) -> Result<Found, OpenError> {
+        match fs::read_to_string(self.format()) {
+            Ok(text) => self.check(&text).map(|()| Found::Existing),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.find_without_format(),
+            Err(error) => Err(io_error(&self.format(), &error)),
+        }
+    }
+
+    fn find_without_format(&self) -> Result<Found, OpenError> {
+        let unfinished = self.path.join(UNFINISHED_FILE).exists();
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::New),
+            Err(error) => return Err(io_error(&self.path, &error)),
+        };
+        for entry in entries {
+            let name = entry.map_err(|error| io_error(&self.path, &error))?.file_name();
+            // A fresh file system has one of its own.
+            let expected = name == "LOCK" || name == "lost+found";
+            if !expected && !unfinished {
+                let what = format!("it has no {FORMAT_FILE} file, but holds {}", Path::new(&name).display());
+                return Err(OpenError::NotADataDirectory { path: self.path.clone(), what });
+            }
+        }
+        Ok(Found::New)
+    }
+
+    fn check(&self, text: &str) -> Result<(), OpenError> {
+        let fact = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let format = fact("format ").and_then(|number| number.parse::<u32>().ok());
+        let (Some(format), true) = (format, text.starts_with(TITLE)) else {
+            let what = format!("its {FORMAT_FILE} file cannot be understood");
+            return Err(OpenError::NotADataDirectory { path: self.path.clone(), what });
+        };
+        if format > FORMAT {
+            let needs = fact("needs headwater ").unwrap_or("a newer version").to_owned();
+            return Err(OpenError::NewerFormat { path: self.path.clone(), found: format, supported: FORMAT, needs });
+        }
+        Ok(())
+    }
+
+    /// From here until `finish`, an interruption leaves a directory that is made anew.
+    pub(crate) fn begin(&self) -> Result<(), OpenError> {
+        let unfinished = self.path.join(UNFINISHED_FILE);
+        let text = format!("{TITLE}\nformat {FORMAT}\nneeds headwater {NEEDS}\n");
+        write_synced(&unfinished, text.as_bytes()).map_err(|error| self.not_writable(&error))?;
+        sync_folder(&self.path).map_err(|error| self.not_writable(&error))?;
+        let log = self.log();
+        if log.exists() {
+            fs::remove_dir_all(&log).map_err(|error| io_error(&log, &error))?;
+        }
+        Ok(())
+    }
+
+    /// The directory is whole.
+    pub(crate) fn finish(&self) -> Result<(), OpenError> {
+        let renamed = fs::rename(self.path.join(UNFINISHED_FILE), self.format());
+        renamed.and_then(|()| sync_folder(&self.path)).map_err(|error| io_error(&self.path, &error))
+    }
+
+    /// The writer's files of RocksDB that an opening reads back, and their size.
+    pub(crate) fn wal_files(&self) -> io::Result<(Vec<PathBuf>, u64)> {
+        wal_files(&self.log())
+    }
+
+    /// Keeps the files of an unclean stop in `salvage/` until it is known that nothing is missing. RocksDB drops its
+    /// own names for them once it has opened; it does not write into files of an earlier process.
+    pub(crate) fn keep_aside(&self, files: &[PathBuf]) -> io::Result<()> {
+        let salvage = self.salvage();
+        fs::create_dir_all(&salvage)?;
+        for file in files {
+            let name = file.file_name().expect("a file that was listed has a name");
+            match fs::hard_link(file, salvage.join(name)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        sync_folder(&salvage).and_then(|()| sync_folder(&self.path))
+    }
+
+    pub(crate) fn kept_aside(&self) -> io::Result<Vec<PathBuf>> {
+        if self.salvage().exists() { wal_files(&self.salvage()).map(|(files, _)| files) } else { Ok(Vec::new()) }
+    }
+
+    pub(crate) fn clear_aside(&self) -> io::Result<()> {
+        if self.salvage().exists() { fs::remove_dir_all(self.salvage()) } else { Ok(()) }
+    }
+
+    fn not_writable(&self, error: &io::Error) -> OpenError {
+        let path = self.path.clone();
+        if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+            return OpenError::NotWritable { path, what: error.to_string() };
+        }
+        io_error(&path, error)
+    }
+}
+
+fn wal_files(folder: &Path) -> io::Result<(Vec<PathBuf>, u64)> {
+    let (mut files, mut bytes) = (Vec::new(), 0);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            bytes += entry.metadata()?.len();
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok((files, bytes))
+}
+
+fn owner(file: &mut File) -> String {
+    let mut name = String::new();
+    match file.read_to_string(&mut name) {
+        Ok(_) if !name.trim().is_empty() => format!("process {}", name.trim()),
+        Ok(_) | Err(_) => "another process".to_owned(),
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+pub(crate) fn io_error(place: &Path, error: &io::Error) -> OpenError {
+    OpenError::Io { place: place.display().to_string(), what: error.to_string() }
+}
+
+/// Held while the directory is open. The system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    _file: File,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, DataDirectory) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = DataDirectory::new(folder.path());
+        (folder, directory)
+    }
+
+    #[test]
+    fn a_directory_is_new_until_it_is_finished() {
+        let (_folder, directory) = folder();
+        assert_eq!(directory.find(), Ok(Found::New));
+        directory.begin().expect("writable");
+        fs::create_dir(directory.log()).expect("writable");
+        assert_eq!(directory.find(), Ok(Found::New));
+        directory.begin().expect("writable");
+        assert!(!directory.log().exists());
+        directory.finish().expect("writable");
+        assert_eq!(directory.find(), Ok(Found::Existing));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_with_the_version_it_needs() {
+        let (_folder, directory) = folder();
+        fs::write(directory.format(), format!("{TITLE}\nformat 7\nneeds headwater 3.4.5\n")).expect("writable");
+        let error = directory.find().expect_err("newer");
+        assert!(matches!(&error, OpenError::NewerFormat { found: 7, needs, .. } if needs == "3.4.5"), "{error}");
+        assert!(error.to_string().contains("format 7, which needs headwater 3.4.5 or later"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_with_other_things_is_refused() {
+        let (_folder, directory) = folder();
+        fs::write(directory.path.join("photo.jpg"), "x").expect("writable");
+        let error = directory.find().expect_err("not ours");
+        assert!(error.to_string().contains("holds photo.jpg"), "{error}");
+        fs::write(directory.format(), "something else\n").expect("writable");
+        assert!(matches!(directory.find(), Err(OpenError::NotADataDirectory { .. })));
+    }
+
+    #[test]
+    fn a_second_lock_names_the_first_process() {
+        let (_folder, directory) = folder();
+        let lock = directory.lock().expect("free");
+        let error = directory.lock().expect_err("taken");
+        assert!(error.to_string().contains(&format!("in use by process {}", std::process::id())), "{error}");
+        drop(lock);
+        directory.lock().expect("free again");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        // Not even root may make folders here.
+        let directory = DataDirectory::new(Path::new("/sys/headwater"));
+        let error = directory.lock().expect_err("not writable");
+        assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+    }
+}

@@ -1,0 +1,139 @@
+//! The bounded queue in front of the log: appends in order, and a pause for whoever brings more than the disk takes.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::AppendError;
+use crate::group::Pending;
+use crate::limits::GROUP_BYTES;
+
+/// How much may wait and be in flight together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueBounds {
+    pub(crate) batches: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Appends from all threads to the one that writes.
+pub(crate) struct Queue {
+    bounds: QueueBounds,
+    state: Mutex<State>,
+    /// The writer waits for appends.
+    filled: Condvar,
+    /// Appenders wait for room.
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Pending>,
+    /// Of `waiting`.
+    waiting_bytes: usize,
+    /// Taken by the writer and not yet answered.
+    in_flight_batches: usize,
+    in_flight_bytes: usize,
+    writer_sleeps: bool,
+    appenders_sleep: usize,
+    closed: Option<AppendError>,
+}
+
+impl Queue {
+    pub(crate) fn new(bounds: QueueBounds) -> Self {
+        Self { bounds, state: Mutex::default(), filled: Condvar::new(), room: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an append, waiting while there is no room. An append larger than all bounds passes when it is alone.
+    /// `Err`: the queue is closed, for this reason.
+    pub(crate) fn push(&self, pending: Pending) -> Result<(), (Pending, AppendError)> {
+        let bytes = pending.bytes();
+        let mut state = self.state();
+        while state.closed.is_none() && !self.has_room(&state, bytes) {
+            state.appenders_sleep += 1;
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.appenders_sleep -= 1;
+        }
+        if let Some(reason) = state.closed.clone() {
+            return Err((pending, reason));
+        }
+        state.waiting.push(pending);
+        state.waiting_bytes += bytes;
+        if state.writer_sleeps {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, state: &State, bytes: usize) -> bool {
+        let batches = state.waiting.len() + state.in_flight_batches;
+        let held = state.waiting_bytes + state.in_flight_bytes;
+        batches == 0 || (batches < self.bounds.batches && held + bytes <= self.bounds.bytes)
+    }
+
+    /// All that wait, up to a group's size, oldest first; sleeps while there are none. `None`: closed and empty.
+    pub(crate) fn take(&self) -> Option<Vec<Pending>> {
+        let mut state = self.state();
+        while state.waiting.is_empty() {
+            if state.closed.is_some() {
+                return None;
+            }
+            state.writer_sleeps = true;
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.writer_sleeps = false;
+        }
+        let mut bytes = 0;
+        let fits = |pending: &&Pending| {
+            let before = bytes;
+            bytes += pending.bytes();
+            before == 0 || bytes <= GROUP_BYTES
+        };
+        let count = state.waiting.iter().take_while(fits).count();
+        let taken: Vec<_> = if count == state.waiting.len() {
+            std::mem::take(&mut state.waiting)
+        } else {
+            state.waiting.drain(..count).collect()
+        };
+        let bytes: usize = taken.iter().map(Pending::bytes).sum();
+        state.waiting_bytes -= bytes;
+        state.in_flight_batches += taken.len();
+        state.in_flight_bytes += bytes;
+        Some(taken)
+    }
+
+    /// So many appends were answered.
+    pub(crate) fn answered(&self, batches: usize, bytes: usize) {
+        let mut state = self.state();
+        state.in_flight_batches -= batches;
+        state.in_flight_bytes -= bytes;
+        if state.appenders_sleep > 0 {
+            self.room.notify_all();
+        }
+    }
+
+    /// Refuses what comes from now on. What waits is still taken.
+    pub(crate) fn close(&self, reason: AppendError) {
+        self.state().closed.get_or_insert(reason);
+        self.filled.notify_all();
+        self.room.notify_all();
+    }
+
+    /// Refuses what comes from now on and gives back what waits.
+    pub(crate) fn fail(&self, reason: AppendError) -> Vec<Pending> {
+        let mut state = self.state();
+        state.closed = Some(reason);
+        state.waiting_bytes = 0;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.filled.notify_all();
+        self.room.notify_all();
+        waiting
+    }
+
+    /// Whether anything waits or is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.waiting.is_empty() && state.in_flight_batches == 0
+    }
+}

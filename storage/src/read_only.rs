@@ -1,0 +1,129 @@
+//! A data directory that is only looked at: by the command line, of a stopped node, or of one on a full disk. Nothing
+//! on the disk is changed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use types::{PartitionCount, PartitionId, Position};
+
+use crate::catalog::Catalog;
+use crate::error::{AppendError, OpenError, ReadError};
+use crate::format::{DataDirectory, Found, io_error};
+use crate::limits::TAIL_BYTES;
+use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, StreamRead};
+use crate::metrics::Metrics;
+use crate::read::read;
+use crate::read_stream::read_stream;
+use crate::record::StoredRecord;
+use crate::recovery::{damaged, recover, store_error};
+use crate::rocks::RocksStore;
+use crate::rocks_log::OpenReport;
+use crate::row_store;
+use crate::rows::{Row, RowKey, RowKind, Rows};
+use crate::salvage::Salvage;
+use crate::store::Store;
+use crate::watermark;
+
+/// A log that takes no appends.
+#[derive(Debug)]
+pub struct ReadOnlyLog {
+    catalog: Catalog,
+    in_use_by: Option<String>,
+}
+
+impl ReadOnlyLog {
+    /// Opens what is there, with the same checks as a node. Of a running node it sees what was written until now.
+    pub fn open(path: &Path) -> Result<(Self, OpenReport), OpenError> {
+        let started = Instant::now();
+        let directory = DataDirectory::new(path);
+        if directory.find()? == Found::New {
+            let what = "there is nothing in it".to_owned();
+            return Err(OpenError::NotADataDirectory { path: path.to_owned(), what });
+        }
+        let in_use_by = directory.in_use_by();
+        let commit = directory.commit();
+        let watermark = watermark::read(&commit).map_err(|error| io_error(&commit, &error))?;
+        let watermark = watermark.map_err(damaged(&commit.display().to_string()))?;
+        let io = |error| io_error(&directory.path, &error);
+        let (mut files, wal_bytes) = directory.wal_files().map_err(io)?;
+        // A running node's files change under the eye; it has been held to its claims when it was opened.
+        let salvage = if watermark.clean || in_use_by.is_some() {
+            Salvage::none(watermark.durable.len())
+        } else {
+            files.extend(directory.kept_aside().map_err(io)?);
+            Salvage::scan(&files, &watermark).map_err(io)?
+        };
+        let log = directory.log();
+        let store = RocksStore::open_read_only(&log).map_err(store_error(&log.display().to_string()))?;
+        let recovered = recover(&store, &watermark, &salvage.claims)?;
+        let end = |partition: PartitionId| recovered.views[partition.value() as usize].durable();
+        let (blocks, records) = salvage.beyond(end);
+        let store: Arc<dyn Store> = Arc::new(store);
+        let catalog = Catalog::new(store, Arc::new(Metrics::new()), recovered.views, TAIL_BYTES);
+        let report = OpenReport {
+            created: false,
+            clean: watermark.clean,
+            term: watermark.term,
+            torn_blocks: blocks + recovered.torn.blocks,
+            torn_records: records + recovered.torn.records,
+            wal_bytes,
+            elapsed: Duration::ZERO,
+        };
+        Ok((Self { catalog, in_use_by }, OpenReport { elapsed: started.elapsed(), ..report }))
+    }
+
+    /// Who has the directory open for writing, if anybody.
+    pub fn in_use_by(&self) -> Option<&str> {
+        self.in_use_by.as_deref()
+    }
+}
+
+impl Log for ReadOnlyLog {
+    fn partitions(&self) -> PartitionCount {
+        self.catalog.count()
+    }
+
+    fn bounds(&self, partition: PartitionId) -> PartitionBounds {
+        self.catalog.bounds(partition)
+    }
+
+    fn append(&self, _batch: AppendBatch, on_durable: OnDurable) {
+        on_durable(Err(AppendError::ReadOnly));
+    }
+
+    fn read(
+        &self,
+        partition: PartitionId,
+        from: Position,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, ReadError> {
+        read(&self.catalog, partition, from, max_records, max_bytes)
+    }
+
+    fn read_stream(&self, request: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
+        read_stream(&self.catalog, request)
+    }
+
+    fn close(&self) -> Result<(), AppendError> {
+        Ok(())
+    }
+}
+
+impl Rows for ReadOnlyLog {
+    fn get(&self, partition: PartitionId, key: &RowKey) -> Result<Option<Row>, ReadError> {
+        row_store::get(&self.catalog, partition, key)
+    }
+
+    fn scan(
+        &self,
+        partition: PartitionId,
+        kind: RowKind,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Row)>, ReadError> {
+        row_store::scan(&self.catalog, partition, kind, after, limit)
+    }
+}

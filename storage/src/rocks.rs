@@ -1,0 +1,233 @@
+//! The store on RocksDB: the only file that names it. All iterators live here, because one over a damaged file just
+//! ends: its status is asked whenever it is no longer valid.
+
+use std::fmt;
+use std::path::Path;
+
+use bytes::Bytes;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    DBRecoveryMode, Error, ErrorKind, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use crate::keys::Family;
+use crate::store::{Batch, Change, Entry, Scan, Store, StoreError};
+
+/// A full memtable becomes a file. Together with `MAX_WAL_BYTES` it bounds how much an opening has to read back, at
+/// about 5 ms a MiB.
+const MEMTABLE_BYTES: usize = 16 * 1024 * 1024;
+const MAX_WAL_BYTES: u64 = 48 * 1024 * 1024;
+/// All memtables of all families, so that a slow disk cannot fill the memory.
+const ALL_MEMTABLES_BYTES: usize = 96 * 1024 * 1024;
+/// Files of the write-ahead log kept for use again: a sync of blocks that were written before is faster by a third.
+const RECYCLED_WALS: usize = 8;
+/// Blocks of files and their indexes, for all families. Scans do not fill it.
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Files open at once: a thousandth of a terabyte each.
+const OPEN_FILES: i32 = 1024;
+const READAHEAD_BYTES: usize = 2 * 1024 * 1024;
+const READAHEAD_FROM_BYTES: usize = 64 * 1024;
+/// Protects each key in memory and in cached blocks with 8 bytes of its own. The crate has no setters for these.
+const PROTECTION: &str = "memtable_protection_bytes_per_key=8;block_protection_bytes_per_key=8";
+
+pub(crate) struct RocksStore {
+    database: DB,
+    write: WriteOptions,
+}
+
+impl fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksStore").field("path", &self.database.path()).finish_non_exhaustive()
+    }
+}
+
+fn store_error(error: &Error) -> StoreError {
+    let what = error.to_string();
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum: all but one kind are the disk's or ours")]
+    match error.kind() {
+        ErrorKind::Corruption => StoreError::Corrupt(what),
+        _ => StoreError::Io(what),
+    }
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.set_atomic_flush(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_recycle_log_file_num(RECYCLED_WALS);
+    options.set_max_total_wal_size(MAX_WAL_BYTES);
+    options.set_db_write_buffer_size(ALL_MEMTABLES_BYTES);
+    options.set_paranoid_checks(true);
+    options.set_max_open_files(OPEN_FILES);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1024 * 1024);
+    options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(4 * 1024 * 1024);
+    options
+}
+
+fn family_options(family: Family, cache: &Cache) -> Result<Options, Error> {
+    let mut options = Options::default().get_options_from_string(PROTECTION)?;
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_max_write_buffer_number(4);
+    // We hold back appends ourselves: RocksDB must not slow them down behind our back.
+    options.set_level_zero_slowdown_writes_trigger(1 << 20);
+    options.set_level_zero_stop_writes_trigger(1 << 20);
+    options.set_soft_pending_compaction_bytes_limit(0);
+    options.set_hard_pending_compaction_bytes_limit(0);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    match family {
+        // A value is a block of up to 64 KiB already; compaction moves it rarely and in large steps.
+        Family::Log => {
+            options.set_level_zero_file_num_compaction_trigger(8);
+            options.set_max_bytes_for_level_base(512 * 1024 * 1024);
+            options.set_target_file_size_base(64 * 1024 * 1024);
+            table.set_block_size(64 * 1024);
+        }
+        Family::Index | Family::Meta => {}
+        Family::Rows => table.set_bloom_filter(10.0, false),
+    }
+    options.set_block_based_table_factory(&table);
+    Ok(options)
+}
+
+fn families() -> Result<Vec<ColumnFamilyDescriptor>, Error> {
+    let cache = Cache::new_lru_cache(CACHE_BYTES);
+    let descriptor = |family: Family| {
+        family_options(family, &cache).map(|options| ColumnFamilyDescriptor::new(family.name(), options))
+    };
+    Family::ALL.into_iter().map(descriptor).collect()
+}
+
+impl RocksStore {
+    /// Makes a database where there is none.
+    pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
+        let mut options = database_options();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_error_if_exists(true);
+        Self::open_with(&options, path)
+    }
+
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(&database_options(), path)
+    }
+
+    fn open_with(options: &Options, path: &Path) -> Result<Self, StoreError> {
+        let opened = families().and_then(|families| DB::open_cf_descriptors(options, path, families));
+        opened.map(Self::over).map_err(|error| store_error(&error))
+    }
+
+    /// Changes nothing on the disk: what the write-ahead log holds is read into memory.
+    pub(crate) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let opened = families()
+            .and_then(|families| DB::open_cf_descriptors_read_only(&database_options(), path, families, false));
+        opened.map(Self::over).map_err(|error| store_error(&error))
+    }
+
+    fn over(database: DB) -> Self {
+        let mut write = WriteOptions::default();
+        write.set_sync(false);
+        Self { database, write }
+    }
+
+    fn family(&self, family: Family) -> &ColumnFamily {
+        self.database.cf_handle(family.name()).expect("all families were opened with the database")
+    }
+
+    /// Turns memtables into files, so that the next opening has nothing to read back.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        let families = Family::ALL.map(|family| self.family(family));
+        self.database.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| store_error(&error))
+    }
+
+    /// Reads every file and compares its checksums.
+    pub(crate) fn verify_checksums(&self) -> Result<(), StoreError> {
+        for family in Family::ALL {
+            let mut scan = self.iterator(family, &[], None, READAHEAD_BYTES);
+            while scan.next()?.is_some() {}
+        }
+        Ok(())
+    }
+
+    fn iterator(&self, family: Family, from: &[u8], until: Option<&[u8]>, expect_bytes: usize) -> RocksScan<'_> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        options.set_verify_checksums(true);
+        if let Some(until) = until {
+            options.set_iterate_upper_bound(until);
+        }
+        if expect_bytes >= READAHEAD_FROM_BYTES {
+            options.set_readahead_size(expect_bytes.min(READAHEAD_BYTES));
+        }
+        let iterator = self.database.raw_iterator_cf_opt(self.family(family), options);
+        RocksScan { iterator, seek: Some(from.to_vec()) }
+    }
+}
+
+impl Store for RocksStore {
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        let families = Family::ALL.map(|family| self.family(family));
+        let mut write = WriteBatch::default();
+        for change in batch.changes() {
+            match change {
+                Change::Put(family, key, value) => write.put_cf(families[*family as usize], key, value),
+                Change::Delete(family, key) => write.delete_cf(families[*family as usize], key),
+            }
+        }
+        self.database.write_opt(write, &self.write).map_err(|error| store_error(&error))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.database.flush_wal(true).map_err(|error| store_error(&error))
+    }
+
+    fn sequence(&self) -> u64 {
+        self.database.latest_sequence_number()
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = self.database.get_cf(self.family(family), key).map_err(|error| store_error(&error))?;
+        Ok(value.map(Bytes::from))
+    }
+
+    fn scan<'a>(&'a self, family: Family, from: &[u8], until: &[u8], expect_bytes: usize) -> Box<dyn Scan + 'a> {
+        Box::new(self.iterator(family, from, Some(until), expect_bytes))
+    }
+
+    fn last(&self, family: Family, from: &[u8], until: &[u8]) -> Result<Option<Entry>, StoreError> {
+        let mut iterator = self.database.raw_iterator_cf(self.family(family));
+        iterator.seek_for_prev(until);
+        let found = current(&iterator)?;
+        Ok(found.filter(|(key, _)| &key[..] >= from))
+    }
+}
+
+struct RocksScan<'a> {
+    iterator: DBRawIterator<'a>,
+    /// Where to begin, until it has begun.
+    seek: Option<Vec<u8>>,
+}
+
+impl Scan for RocksScan<'_> {
+    fn next(&mut self) -> Result<Option<Entry>, StoreError> {
+        match self.seek.take() {
+            Some(from) => self.iterator.seek(from),
+            None if self.iterator.valid() => self.iterator.next(),
+            None => {}
+        }
+        current(&self.iterator)
+    }
+}
+
+/// What an iterator stands on; `None` only if it truly came to an end.
+fn current(iterator: &DBRawIterator<'_>) -> Result<Option<Entry>, StoreError> {
+    match iterator.item() {
+        Some((key, value)) => Ok(Some((key.to_vec(), Bytes::copy_from_slice(value)))),
+        None => iterator.status().map(|()| None).map_err(|error| store_error(&error)),
+    }
+}

@@ -1,0 +1,306 @@
+//! The log on RocksDB: opens a data directory, holds it to what was acknowledged, and serves it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use types::{History, PartitionCount, PartitionId, Position};
+
+use crate::catalog::Catalog;
+use crate::commit::{CommitOptions, Committer, KeepWatermark, OnFatal};
+use crate::error::{AppendError, OpenError, ReadError};
+use crate::format::{DataDirectory, DirectoryLock, Found, io_error};
+use crate::group::{Pending, Writer};
+use crate::limits;
+use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, StreamRead};
+use crate::metrics::Metrics;
+use crate::partition_log::Policy;
+use crate::queue::QueueBounds;
+use crate::read::read;
+use crate::read_stream::read_stream;
+use crate::record::StoredRecord;
+use crate::recovery::{Recovered, damaged, initial, recover, store_error};
+use crate::rocks::RocksStore;
+use crate::row_store;
+use crate::rows::{Row, RowKey, RowKind, Rows};
+use crate::salvage::Salvage;
+use crate::store::Store;
+use crate::watermark::{Watermark, WatermarkFile};
+
+/// How to open a log. The defaults are meant for a node; tests make them small.
+#[derive(Clone)]
+pub struct Options {
+    /// Of a directory that is made now; an existing one keeps its number.
+    pub partitions: PartitionCount,
+    /// A random number, from which the histories of a new directory are drawn.
+    pub history_seed: u32,
+    pub segment_bytes: u64,
+    pub segment_ms: u64,
+    /// Bytes of blocks, over all partitions, that one opening may have to read back.
+    pub unsaved_bytes: u64,
+    /// Recent blocks kept in memory for live readers, over all partitions.
+    pub tail_bytes: usize,
+    /// Appends that may wait or be in flight, and their bytes: beyond it `append` blocks.
+    pub queue_batches: usize,
+    pub queue_bytes: usize,
+    /// At most this long after it became durable is a record covered by the commit watermark.
+    pub watermark_ms: u64,
+    /// Told once when a write or sync failed: the node must stop.
+    pub on_fatal: Option<OnFatal>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            partitions: PartitionCount::default(),
+            history_seed: 0,
+            segment_bytes: limits::SEGMENT_BYTES,
+            segment_ms: limits::SEGMENT_MS,
+            unsaved_bytes: limits::UNSAVED_BYTES,
+            tail_bytes: limits::TAIL_BYTES,
+            queue_batches: limits::QUEUE_BATCHES,
+            queue_bytes: limits::QUEUE_BYTES,
+            watermark_ms: limits::WATERMARK_MS,
+            on_fatal: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("partitions", &self.partitions).finish_non_exhaustive()
+    }
+}
+
+/// What an opening found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenReport {
+    /// The directory was made now.
+    pub created: bool,
+    /// The last process that had it open stopped in order.
+    pub clean: bool,
+    /// How many times the directory was opened for writing, this time included.
+    pub term: u32,
+    /// What was written, never acknowledged, and is now gone. Blocks that were cut short are not among the records.
+    pub torn_blocks: u64,
+    pub torn_records: u64,
+    /// How much of the write-ahead log had to be read back.
+    pub wal_bytes: u64,
+    pub elapsed: Duration,
+}
+
+/// The log on RocksDB.
+#[derive(Debug)]
+pub struct RocksLog {
+    catalog: Arc<Catalog>,
+    store: Arc<RocksStore>,
+    committer: Committer,
+    _lock: DirectoryLock,
+}
+
+impl KeepWatermark for WatermarkFile {
+    fn keep(&mut self, watermark: &Watermark) -> Result<(), String> {
+        self.write(watermark).map_err(|error| error.to_string())
+    }
+}
+
+impl RocksLog {
+    /// Opens the data directory at `path`, making it if there is none. Refuses, and changes nothing that was kept,
+    /// when something acknowledged is missing or damaged.
+    pub fn open(path: &Path, options: &Options) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let started = Instant::now();
+        let directory = DataDirectory::new(path);
+        let lock = directory.lock()?;
+        let created = directory.find()? == Found::New;
+        if created {
+            create(&directory, options)?;
+        }
+        let (file, before) = open_watermark(&directory)?;
+        let found = Existing::open(&directory, before)?;
+        let report = OpenReport { created, elapsed: started.elapsed(), ..found.report() };
+        let (log, term) = found.serve(&directory, file, lock, options)?;
+        Ok((log, OpenReport { term, elapsed: started.elapsed(), ..report }))
+    }
+
+    /// Its figures, to be registered.
+    pub fn metrics(&self) -> &Metrics {
+        &self.catalog.metrics
+    }
+
+    /// Whether no append waits or is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.committer.is_idle()
+    }
+}
+
+fn open_watermark(directory: &DataDirectory) -> Result<(WatermarkFile, Watermark), OpenError> {
+    let path = directory.commit();
+    let opened = WatermarkFile::open(&path).map_err(|error| io_error(&path, &error))?;
+    opened.map_err(damaged(&path.display().to_string()))
+}
+
+/// Makes an empty log. The directory is whole only once `finish` has renamed its `FORMAT` file.
+fn create(directory: &DataDirectory, options: &Options) -> Result<(), OpenError> {
+    directory.begin()?;
+    let place = directory.log().display().to_string();
+    let store = RocksStore::create(&directory.log()).map_err(store_error(&place))?;
+    let histories: Vec<_> =
+        options.partitions.partitions().map(|partition| history(options.history_seed, partition)).collect();
+    store.write(&initial(&histories)).and_then(|()| store.sync()).map_err(store_error(&place))?;
+    let watermark = Watermark::initial(options.partitions, store.sequence());
+    let path = directory.commit();
+    WatermarkFile::create(&path, &watermark).map_err(|error| io_error(&path, &error))?;
+    directory.finish()
+}
+
+/// Spreads one random number over the partitions.
+fn history(seed: u32, partition: PartitionId) -> History {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&seed.to_le_bytes());
+    bytes[4..].copy_from_slice(&partition.value().to_le_bytes());
+    History::new(crc32fast::hash(&bytes))
+}
+
+/// A log that was opened and found whole, and not yet changed.
+struct Existing {
+    store: Arc<RocksStore>,
+    watermark: Watermark,
+    recovered: Recovered,
+    wal_bytes: u64,
+    torn_blocks: u64,
+    torn_records: u64,
+}
+
+impl Existing {
+    fn open(directory: &DataDirectory, watermark: Watermark) -> Result<Self, OpenError> {
+        let io = |error| io_error(&directory.path, &error);
+        let (files, wal_bytes) = directory.wal_files().map_err(io)?;
+        let salvage = if watermark.clean {
+            Salvage::none(watermark.durable.len())
+        } else {
+            directory.keep_aside(&files).map_err(io)?;
+            Salvage::scan(&directory.kept_aside().map_err(io)?, &watermark).map_err(io)?
+        };
+        let place = directory.log().display().to_string();
+        let store = Arc::new(RocksStore::open(&directory.log()).map_err(store_error(&place))?);
+        let recovered = recover(&*store, &watermark, &salvage.claims)?;
+        let end = |partition: PartitionId| recovered.views[partition.value() as usize].durable();
+        let (blocks, records) = salvage.beyond(end);
+        let (torn_blocks, torn_records) = (blocks + recovered.torn.blocks, records + recovered.torn.records);
+        Ok(Self { store, watermark, recovered, wal_bytes, torn_blocks, torn_records })
+    }
+
+    const fn report(&self) -> OpenReport {
+        OpenReport {
+            created: false,
+            clean: self.watermark.clean,
+            term: self.watermark.term,
+            torn_blocks: self.torn_blocks,
+            torn_records: self.torn_records,
+            wal_bytes: self.wal_bytes,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// Cuts off what is torn, begins a new term, and starts the threads.
+    fn serve(
+        self,
+        directory: &DataDirectory,
+        mut file: WatermarkFile,
+        lock: DirectoryLock,
+        options: &Options,
+    ) -> Result<(Arc<RocksLog>, u32), OpenError> {
+        let Self { store, mut watermark, recovered, .. } = self;
+        let place = directory.path.display().to_string();
+        store.write(&recovered.repairs).and_then(|()| store.sync()).map_err(store_error(&place))?;
+        watermark.clean = false;
+        watermark.term += 1;
+        watermark.sequence = store.sequence();
+        watermark.durable = recovered.views.iter().map(crate::catalog::PartitionView::durable).collect();
+        file.write_both(&watermark).map_err(|error| io_error(&directory.commit(), &error))?;
+        directory.clear_aside().map_err(|error| io_error(&directory.salvage(), &error))?;
+        let term = watermark.term;
+        let shared: Arc<dyn Store> = store.clone();
+        let metrics = Arc::new(Metrics::new());
+        let catalog = Arc::new(Catalog::new(shared, metrics, recovered.views, options.tail_bytes));
+        let writer = Writer::new(Arc::clone(&catalog), recovered.logs, term, policy(options, catalog.count()));
+        let commit = CommitOptions {
+            bounds: QueueBounds { batches: options.queue_batches, bytes: options.queue_bytes },
+            watermark_every: Duration::from_millis(options.watermark_ms),
+            on_fatal: options.on_fatal.clone(),
+        };
+        let committer = Committer::start(Arc::clone(&catalog), writer, watermark, Box::new(file), commit)
+            .map_err(|error| io_error(&directory.path, &error))?;
+        Ok((Arc::new(RocksLog { catalog, store, committer, _lock: lock }), term))
+    }
+}
+
+fn policy(options: &Options, partitions: PartitionCount) -> Policy {
+    let share = options.unsaved_bytes / u64::from(partitions.get());
+    // A test that asks for less than the usual least gets it.
+    let least = limits::UNSAVED_BYTES_MIN.min(options.unsaved_bytes);
+    let unsaved_bytes = share.clamp(least, limits::UNSAVED_BYTES_MAX);
+    Policy { segment_bytes: options.segment_bytes, segment_ms: options.segment_ms, unsaved_bytes }
+}
+
+impl Log for RocksLog {
+    fn partitions(&self) -> PartitionCount {
+        self.catalog.count()
+    }
+
+    fn bounds(&self, partition: PartitionId) -> PartitionBounds {
+        self.catalog.bounds(partition)
+    }
+
+    fn append(&self, batch: AppendBatch, on_durable: OnDurable) {
+        self.committer.append(Pending { batch, on_durable, since: Instant::now() });
+    }
+
+    fn read(
+        &self,
+        partition: PartitionId,
+        from: Position,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, ReadError> {
+        read(&self.catalog, partition, from, max_records, max_bytes)
+    }
+
+    fn read_stream(&self, request: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
+        read_stream(&self.catalog, request)
+    }
+
+    fn close(&self) -> Result<(), AppendError> {
+        self.committer.close()?;
+        // Only to spare the next opening the work: all is durable already.
+        if let Err(error) = self.store.flush() {
+            tracing::warn!(%error, "the log could not be flushed at its close; the next start reads it back");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RocksLog {
+    fn drop(&mut self) {
+        if let Err(error) = self.committer.close() {
+            tracing::error!(%error, "the log could not be closed in order");
+        }
+    }
+}
+
+impl Rows for RocksLog {
+    fn get(&self, partition: PartitionId, key: &RowKey) -> Result<Option<Row>, ReadError> {
+        row_store::get(&self.catalog, partition, key)
+    }
+
+    fn scan(
+        &self,
+        partition: PartitionId,
+        kind: RowKind,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Row)>, ReadError> {
+        row_store::scan(&self.catalog, partition, kind, after, limit)
+    }
+}
