@@ -11,7 +11,7 @@ use crate::keys::LogKey;
 use crate::record::{Record, RetentionClass, StoredRecord};
 
 pub(crate) const MAGIC: [u8; 4] = *b"HwB\x01";
-pub(crate) const HEADER_BYTES: usize = 60;
+pub(crate) const HEADER_BYTES: usize = 64;
 const VERSION: u8 = 1;
 /// The check covers all from here on.
 const CHECKED_FROM: usize = 8;
@@ -31,9 +31,16 @@ pub(crate) struct BlockHeader {
     pub(crate) count: u32,
     pub(crate) first_time: Timestamp,
     record_bytes: u32,
+    /// How far after `base` the group that it came with ends. A group is whole or it is not there.
+    group_length: u32,
 }
 
 impl BlockHeader {
+    /// Where the partition ended after the group that it came with.
+    pub(crate) const fn group_end(&self) -> Position {
+        self.key.base.after(self.group_length as u64)
+    }
+
     /// How long the whole block is.
     pub(crate) const fn block_bytes(&self) -> usize {
         HEADER_BYTES + self.count as usize * END_BYTES + self.record_bytes as usize
@@ -66,6 +73,7 @@ impl BlockHeader {
             count: reader.u32()?,
             first_time: Timestamp::from_millis(reader.u64()?),
             record_bytes: reader.u32()?,
+            group_length: reader.u32()?,
         })
     }
 
@@ -97,6 +105,7 @@ impl BlockHeader {
         out[44..48].copy_from_slice(&self.count.to_le_bytes());
         out[48..56].copy_from_slice(&self.first_time.as_millis().to_le_bytes());
         out[56..60].copy_from_slice(&self.record_bytes.to_le_bytes());
+        out[60..64].copy_from_slice(&self.group_length.to_le_bytes());
         out
     }
 }
@@ -273,6 +282,8 @@ impl BlockSummary {
 pub(crate) struct BlockContext {
     pub(crate) term: u32,
     pub(crate) durable: Position,
+    /// Where the partition ends after the group.
+    pub(crate) group_end: Position,
 }
 
 /// Takes records one by one and gives a block.
@@ -317,6 +328,8 @@ impl BlockBuilder {
             count: summary.count,
             first_time: summary.first_time,
             record_bytes: u32::try_from(self.records.len()).expect("`push` checked each end"),
+            group_length: u32::try_from(context.group_end.since(summary.key.base))
+                .expect("a group has fewer records than its bytes"),
         };
         let mut bytes = Vec::with_capacity(header.block_bytes());
         bytes.extend_from_slice(&header.encode());
@@ -338,8 +351,6 @@ mod tests {
     use crate::keys::log_tests::any_log_key;
     use crate::record::tests::any_record;
 
-    const CONTEXT: BlockContext = BlockContext { term: 3, durable: Position::new(77) };
-
     fn build(key: LogKey, records: &[(u8, Record)]) -> (Block, BlockSummary, Vec<StoredRecord>) {
         let mut builder = BlockBuilder::new(key);
         let mut stored = Vec::new();
@@ -349,7 +360,8 @@ mod tests {
             stored.push(StoredRecord { position, record: record.clone() });
             position = position.after(1 + u64::from(*gap));
         }
-        let (block, summary) = builder.finish(CONTEXT, 99);
+        let context = BlockContext { term: 3, durable: Position::new(77), group_end: position };
+        let (block, summary) = builder.finish(context, 99);
         (block, summary, stored)
     }
 
@@ -363,6 +375,7 @@ mod tests {
             let back = Block::decode(&key, block.bytes().clone());
             prop_assert_eq!(back.as_ref(), Ok(&block));
             let back = back.expect("just compared");
+            prop_assert!(back.header.group_end() >= summary.next);
             prop_assert_eq!(back.summary(), Ok(summary));
             for (index, record) in stored.iter().enumerate() {
                 prop_assert_eq!(&back.record(index), &Ok(record.clone()));

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use types::{PartitionId, Position};
 
-use crate::block::BlockContext;
 use crate::catalog::Catalog;
 use crate::error::AppendError;
 use crate::limits::{RECORD_BYTES, RECORD_HEADERS};
@@ -84,19 +83,19 @@ impl Writer {
     /// Takes appends in order. The group must be written and published before the next call.
     pub(crate) fn group(&mut self, pending: Vec<Pending>) -> Group {
         let mut group = Group::default();
-        let mut places = vec![None; self.logs.len()];
+        let mut begun = vec![false; self.logs.len()];
         for Pending { batch, on_durable, since } in pending {
             match self.check(&batch) {
                 Ok(()) => {
-                    let end = self.add(&batch, &mut group, &mut places);
+                    let end = self.add(&batch, &mut group, &mut begun);
                     group.waiting.push(Waiting { on_durable, end, since });
                 }
                 Err(error) => group.refused.push((on_durable, error)),
             }
         }
         for staged in &mut group.staged {
-            let context = context(&self.catalog, self.term, staged.partition);
-            self.logs[staged.partition.value() as usize].finish(context, &mut group.batch, staged);
+            let durable = self.catalog.view(staged.partition).durable();
+            self.logs[staged.partition.value() as usize].finish(self.term, durable, &mut group.batch, staged);
         }
         group
     }
@@ -122,21 +121,17 @@ impl Writer {
         row_store::check_changes(&batch.rows, actual.after(batch.records.len() as u64)).or_else(invalid)
     }
 
-    /// `places` says where in `group.staged` a partition is.
-    fn add(&mut self, batch: &AppendBatch, group: &mut Group, places: &mut [Option<usize>]) -> Position {
+    /// `begun` says which partitions are in the group already.
+    fn add(&mut self, batch: &AppendBatch, group: &mut Group, begun: &mut [bool]) -> Position {
         let number = batch.partition.value() as usize;
         let log = &mut self.logs[number];
         if !batch.records.is_empty() {
-            let place = *places[number].get_or_insert_with(|| {
+            if !std::mem::replace(&mut begun[number], true) {
                 let now = batch.records[0].time;
                 let view = self.catalog.view(batch.partition).read();
                 group.staged.push(log.begin(now, &self.policy, &view.recent.index, &mut group.batch));
-                group.staged.len() - 1
-            });
-            let context = context(&self.catalog, self.term, batch.partition);
-            for record in &batch.records {
-                log.push(record, context, &mut group.batch, &mut group.staged[place]);
             }
+            batch.records.iter().for_each(|record| log.push(record));
         }
         row_store::put_changes(batch.partition, &batch.rows, &mut group.batch);
         log.next()
@@ -151,8 +146,4 @@ impl Writer {
         }
         group
     }
-}
-
-fn context(catalog: &Catalog, term: u32, partition: PartitionId) -> BlockContext {
-    BlockContext { term, durable: catalog.view(partition).durable() }
 }

@@ -42,14 +42,15 @@ pub(crate) struct PartitionLog {
     /// The end at the last checkpoint, and the bytes of blocks since.
     saved: Position,
     unsaved_bytes: u64,
-    builders: [Option<BlockBuilder>; CHAINS],
+    /// Of the group that is being made; the last one of a chain takes more.
+    builders: [Vec<BlockBuilder>; CHAINS],
 }
 
 impl PartitionLog {
     /// As recovery found it: the active segments, the end, and what came after the last checkpoint.
     pub(crate) fn new(active: [Segment; CHAINS], next: Position, saved: Position, unsaved_bytes: u64) -> Self {
         let partition = active[0].chain.partition;
-        Self { partition, next, active, saved, unsaved_bytes, builders: [None, None] }
+        Self { partition, next, active, saved, unsaved_bytes, builders: [Vec::new(), Vec::new()] }
     }
 
     /// Where the next record goes.
@@ -119,33 +120,30 @@ impl PartitionLog {
     }
 
     /// Gives a record its position.
-    pub(crate) fn push(&mut self, record: &Record, context: BlockContext, batch: &mut Batch, staged: &mut Staged) {
+    pub(crate) fn push(&mut self, record: &Record) {
         let chain = record.class.retention().index();
         let full = |builder: &BlockBuilder| builder.record_bytes() + record.bytes() > BLOCK_BYTES;
-        if self.builders[chain].as_ref().is_some_and(full) {
-            self.cut(chain, context, batch, staged);
-        }
         let position = self.next;
-        let key = self.active[chain].block_key(position);
-        self.builders[chain].get_or_insert_with(|| BlockBuilder::new(key)).push(position, record);
+        let builders = &mut self.builders[chain];
+        if builders.last().is_none_or(full) {
+            builders.push(BlockBuilder::new(self.active[chain].block_key(position)));
+        }
+        builders.last_mut().expect("there is one now").push(position, record);
         self.next = position.next();
     }
 
-    /// Ends the group: what is left becomes blocks.
-    pub(crate) fn finish(&mut self, context: BlockContext, batch: &mut Batch, staged: &mut Staged) {
-        for chain in 0..CHAINS {
-            self.cut(chain, context, batch, staged);
+    /// Ends the group: what was pushed becomes blocks.
+    pub(crate) fn finish(&mut self, term: u32, durable: Position, batch: &mut Batch, staged: &mut Staged) {
+        let context = BlockContext { term, durable, group_end: self.next };
+        for (segment, builders) in self.active.iter_mut().zip(&mut self.builders) {
+            for builder in builders.drain(..) {
+                let (block, summary) = builder.finish(context, segment.last_crc());
+                segment.add(&summary);
+                self.unsaved_bytes += summary.bytes as u64;
+                batch.put_block(&summary.key.encode(), Bytes::clone(block.bytes()));
+                staged.blocks.push((block, summary));
+            }
         }
         staged.end = self.next;
-    }
-
-    fn cut(&mut self, chain: usize, context: BlockContext, batch: &mut Batch, staged: &mut Staged) {
-        let Some(builder) = self.builders[chain].take() else { return };
-        let segment = &mut self.active[chain];
-        let (block, summary) = builder.finish(context, segment.last_crc());
-        segment.add(&summary);
-        self.unsaved_bytes += summary.bytes as u64;
-        batch.put_block(&summary.key.encode(), Bytes::clone(block.bytes()));
-        staged.blocks.push((block, summary));
     }
 }

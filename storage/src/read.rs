@@ -122,15 +122,22 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    /// Fetches the next block where one was used up.
-    fn refill(&mut self) -> Result<(), ReadError> {
+    /// Fetches the next block where one was used up, unless the record at `expected` is at hand: damage in one chain
+    /// does not hide what the other has before it.
+    fn refill(&mut self, expected: Position) -> Result<(), ReadError> {
+        let mut refilled = Ok(());
         for chain in 0..CHAINS {
+            if self.first().is_some_and(|(_, position)| position == expected) {
+                return Ok(());
+            }
             if let Some(from) = self.empty[chain] {
-                self.fill(chain, from)?;
-                self.empty[chain] = None;
+                match self.fill(chain, from) {
+                    Ok(()) => self.empty[chain] = None,
+                    Err(error) => refilled = refilled.and(Err(error)),
+                }
             }
         }
-        Ok(())
+        if self.first().is_some_and(|(_, position)| position == expected) { Ok(()) } else { refilled }
     }
 
     fn fill(&mut self, chain: usize, from: Position) -> Result<(), ReadError> {
@@ -247,7 +254,7 @@ fn next_record(
     durable: Position,
     start_stream: Position,
 ) -> Result<Option<StoredRecord>, ReadError> {
-    merge.refill()?;
+    merge.refill(expected)?;
     let Some((chain, position)) = merge.first().filter(|(_, position)| *position < durable) else { return Ok(None) };
     let trimmed = position > expected && position <= start_stream;
     if position != expected.max(start_stream) && position != expected && !trimmed {

@@ -162,7 +162,7 @@ mod tests {
             };
             builder.push(Position::new(*position), &record);
         }
-        builder.finish(BlockContext { term: 1, durable: Position::ZERO }, 0)
+        builder.finish(BlockContext { term: 1, durable: Position::ZERO, group_end: Position::new(100) }, 0)
     }
 
     /// Three groups: positions 0..4, 4..6, 6..7.

@@ -9,10 +9,9 @@ use crate::checkpoint::{Checkpoint, Directory, PartitionMeta};
 use crate::codec::Damage;
 use crate::error::OpenError;
 use crate::keys::{Family, LogKey, MetaKey};
-use crate::log::RETENTION_CLASSES;
 use crate::partition_log::PartitionLog;
 use crate::recent::Recent;
-use crate::record::{CHAINS, RetentionClass};
+use crate::record::CHAINS;
 use crate::row_store;
 use crate::segment::{ChainId, Segment, SegmentState};
 use crate::store::{Batch, Store, StoreError};
@@ -243,9 +242,4 @@ pub(crate) fn store_error(place: &str) -> impl Fn(StoreError) -> OpenError {
             StoreError::Io(what) => OpenError::Io { place, what },
         }
     }
-}
-
-/// Both chains of a partition.
-pub(crate) fn chains(partition: PartitionId) -> [ChainId; CHAINS] {
-    RETENTION_CLASSES.map(|class: RetentionClass| ChainId { partition, class })
 }

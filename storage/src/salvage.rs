@@ -167,7 +167,7 @@ mod tests {
             payload: vec![b'H'; payload].into(),
         };
         builder.push(Position::new(base), &record);
-        let context = BlockContext { term: 2, durable: Position::new(durable) };
+        let context = BlockContext { term: 2, durable: Position::new(durable), group_end: Position::new(base + 1) };
         builder.finish(context, 0).0.bytes().to_vec()
     }
 

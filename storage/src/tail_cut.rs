@@ -36,7 +36,7 @@ pub(crate) struct TornBlock {
     pub(crate) records: u64,
 }
 
-/// Blocks whose positions together leave none out.
+/// The blocks that one write brought, all of them.
 #[derive(Debug)]
 pub(crate) struct GoodGroup {
     pub(crate) blocks: Vec<(Block, BlockSummary)>,
@@ -92,19 +92,17 @@ pub(crate) fn cut(start: Position, tails: [Tail; CHAINS]) -> Result<Cut, Damage>
     let mut end = start;
     let mut rest = blocks.into_iter().peekable();
     while let Some(first) = rest.next() {
-        let mut reach = first.summary.next;
+        let until = first.block.header.group_end();
         let mut group = vec![first];
-        // Groups lie one after the other: blocks that overlap belong together.
-        while let Some(next) = rest.next_if(|next| next.summary.key.base < reach) {
-            reach = reach.max(next.summary.next);
+        while let Some(next) = rest.next_if(|next| next.summary.key.base < until) {
             group.push(next);
         }
-        if !leaves_none_out(&group, end, reach)? {
+        if !is_whole(&group, end, until)? {
             let all = group.into_iter().chain(rest);
             torn.extend(all.map(|torn| TornBlock { key: torn.key, records: u64::from(torn.summary.count) }));
             break;
         }
-        end = reach;
+        end = until;
         let blocks = group.into_iter().map(|candidate| (candidate.block, candidate.summary)).collect();
         groups.push(GoodGroup { blocks, end });
     }
@@ -112,7 +110,7 @@ pub(crate) fn cut(start: Position, tails: [Tail; CHAINS]) -> Result<Cut, Damage>
 }
 
 /// Whether the records of `group` are exactly those of `from..until`.
-fn leaves_none_out(group: &[Candidate], from: Position, until: Position) -> Result<bool, Damage> {
+fn is_whole(group: &[Candidate], from: Position, until: Position) -> Result<bool, Damage> {
     let records: u64 = group.iter().map(|candidate| u64::from(candidate.summary.count)).sum();
     if records != until.since(from) {
         return Ok(false);
