@@ -133,12 +133,12 @@ mod tests {
             .retry_after_ms(50)
             .detail("partition", 3)
             .detail("status", "hidden");
-        insta::assert_snapshot!(Problem::from(refusal).body(), @"");
+        insta::assert_snapshot!(Problem::from(refusal).body(), @r#"{"type":"https://headwater.dev/problems/queue_full","title":"Queue full","status":429,"detail":"the partition's mailbox is full","code":"queue_full","retry_after_ms":50,"partition":"3"}"#);
     }
 
     #[test]
     fn repeated_details_become_a_list() {
         let refusal = Refusal::new(Code::InvalidDefinition, "2 problems").detail("problem", "a").detail("problem", "b");
-        insta::assert_snapshot!(Problem::from(refusal).body(), @"");
+        insta::assert_snapshot!(Problem::from(refusal).body(), @r#"{"type":"https://headwater.dev/problems/invalid_definition","title":"Invalid definition","status":422,"detail":"2 problems","code":"invalid_definition","problem":["a","b"]}"#);
     }
 }

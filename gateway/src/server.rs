@@ -63,12 +63,12 @@ pub async fn serve<B: Backend>(
     let gateway = Gateway::new(backend, options.node, options.limits, metrics);
     let admin = options.admin.map(|listener| {
         let router = http::admin_router(&gateway, options.registry);
-        tokio::spawn(accept(Arc::clone(&gateway), listener, router))
+        tokio::spawn(accept(Arc::clone(&gateway), listener, Port { router, drains: false }))
     });
-    let router = http::router(&gateway);
+    let port = Port { router: http::router(&gateway), drains: true };
     let mut connections = JoinSet::new();
     tokio::select! {
-        never = accept_into(&mut connections, &gateway, &listener, &router) => match never {},
+        never = accept_into(&mut connections, &gateway, &listener, &port) => match never {},
         () = shutdown => {}
     }
     gateway.drain();
@@ -78,7 +78,6 @@ pub async fn serve<B: Backend>(
         () = sleep(gateway.limits.drain_deadline) => {}
     }
     gateway.end();
-    // The admin's port answers to the last, so that whoever watches the drain sees it.
     if let Some(admin) = admin {
         admin.abort();
     }
@@ -92,24 +91,33 @@ async fn gone<B: Backend>(gateway: &Gateway<B>, connections: &mut JoinSet<()>) {
     }
 }
 
-async fn accept<B: Backend>(gateway: Arc<Gateway<B>>, listener: TcpListener, router: Router) -> Infallible {
+/// What is served on a port.
+#[derive(Clone)]
+struct Port {
+    router: Router,
+    /// Whether a drain ends its connections. The admin's go on, so that whoever watches the drain sees it.
+    drains: bool,
+}
+
+async fn accept<B: Backend>(gateway: Arc<Gateway<B>>, listener: TcpListener, port: Port) -> Infallible {
     let mut connections = JoinSet::new();
-    accept_into(&mut connections, &gateway, &listener, &router).await
+    accept_into(&mut connections, &gateway, &listener, &port).await
 }
 
 async fn accept_into<B: Backend>(
     connections: &mut JoinSet<()>,
     gateway: &Arc<Gateway<B>>,
     listener: &TcpListener,
-    router: &Router,
+    port: &Port,
 ) -> Infallible {
     loop {
+        let accepted = listener.accept().await;
         while connections.try_join_next().is_some() {}
-        match listener.accept().await {
+        match accepted {
             // More than this is an attack or a mistake; whoever is in keeps working.
             Ok((stream, _)) if connections.len() >= gateway.limits.connections => drop(stream),
             Ok((stream, _)) => {
-                connections.spawn(connection(Arc::clone(gateway), stream, router.clone()));
+                connections.spawn(connection(Arc::clone(gateway), stream, port.clone()));
             }
             Err(error) => pause_after(&error).await,
         }
@@ -125,12 +133,12 @@ async fn pause_after(error: &io::Error) {
 }
 
 /// One connection, until it ends or has become a socket.
-async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, router: Router) {
+async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, port: Port) {
     // Frames are written in batches already; waiting for more only adds latency. Where it fails it is slower.
     let _ = stream.set_nodelay(true);
     let spoke = Arc::new(AtomicBool::new(false));
     let service = {
-        let (router, spoke) = (TowerToHyperService::new(router), Arc::clone(&spoke));
+        let (router, spoke) = (TowerToHyperService::new(port.router), Arc::clone(&spoke));
         service_fn(move |request: Request<Incoming>| {
             spoke.store(true, Ordering::Relaxed);
             router.call(request)
@@ -140,7 +148,7 @@ async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, rou
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let silence = Instant::now() + gateway.limits.header_time;
     let (mut drained, mut over) = (pin!(gateway.drained()), pin!(gateway.over()));
-    let mut draining = false;
+    let mut drains = port.drains;
     loop {
         tokio::select! {
             // How a client's connection ends is its own affair.
@@ -151,8 +159,8 @@ async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, rou
                     return;
                 }
             }
-            () = drained.as_mut(), if !draining => {
-                draining = true;
+            () = drained.as_mut(), if drains => {
+                drains = false;
                 serving.as_mut().graceful_shutdown();
             }
             () = over.as_mut() => return,

@@ -140,11 +140,18 @@ impl Incoming {
     }
 
     /// Reads and forgets until the peer ends, so that its last bytes do not reset the connection under our close frame.
-    pub(crate) async fn exhaust(self, patience: Duration) {
+    /// A peer that goes on and on is not worth it.
+    pub(crate) async fn exhaust(self, limits: &Limits) {
         let mut side = self.frames.into_inner();
         let mut sink = [0_u8; 1024];
-        let until = Instant::now() + patience;
-        while let Ok(Ok(1..)) = timeout_at(until, side.read(&mut sink)).await {}
+        let until = Instant::now() + limits.linger_time;
+        let mut left = limits.message_bytes.saturating_mul(8);
+        while left > 0 {
+            match timeout_at(until, side.read(&mut sink)).await {
+                Ok(Ok(count @ 1..)) => left = left.saturating_sub(count),
+                Ok(Ok(0) | Err(_)) | Err(_) => return,
+            }
+        }
     }
 }
 

@@ -40,10 +40,15 @@ pub(crate) async fn serve<B: Backend>(
     };
     drop(state);
     drop(pass);
-    if let Some(code) = ended {
-        gateway.metrics.closed(code);
-        outgoing.finish().await;
-        incoming.exhaust(gateway.limits.linger_time).await;
+    match ended {
+        None => {}
+        // Nothing was said, so nothing needs to arrive.
+        Some(CloseCode::Slow) => gateway.metrics.closed(CloseCode::Slow),
+        Some(code) => {
+            gateway.metrics.closed(code);
+            outgoing.finish().await;
+            incoming.exhaust(&gateway.limits).await;
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use protocol::HeldStatus;
+use tokio::task::coop::unconstrained;
 use types::{Cursor, Refusal, RunId, StreamStart};
 
 use crate::backend::{Appended, ChunkTaken, ReadReply, StreamInfo, WorkerPush};
@@ -82,7 +83,9 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn push(&mut self, future: impl Future<Output = Outcome> + Send + 'static) {
-        self.futures.push(Box::pin(future));
+        // How many there are is bounded, so they need no share of the task's turn of their own: with it, answers that
+        // came together would go out in pieces.
+        self.futures.push(Box::pin(unconstrained(future)));
         self.fresh = true;
     }
 

@@ -1,0 +1,536 @@
+//! A node in memory: real streams with offsets, closing, trimming, deleting, producers; runs and workers as scripted.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use gateway::backend::*;
+use protocol::{Event, HeldStatus, Task};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use types::{
+    Code, Cursor, History, Incarnation, Offset, Payload, Position, Refusal, RoutingHash, RunId, StreamName, TenantId,
+    Timestamp,
+};
+
+/// The node. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    /// Moves when anything changes.
+    changed: watch::Sender<u64>,
+    /// Whether answers to appends are let out.
+    open: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    history: u32,
+    position: u64,
+    streams: BTreeMap<StreamName, Stream>,
+    runs: BTreeMap<RunId, RunInfo>,
+    keys: HashMap<String, RunId>,
+    workflows: Vec<WorkflowSource>,
+    workers: HashMap<String, VecDeque<WorkerPush>>,
+    calls: Vec<String>,
+    not_ready: Option<Refusal>,
+    reads: usize,
+}
+
+#[derive(Clone)]
+struct Stream {
+    incarnation: u64,
+    low: u64,
+    events: Vec<Event>,
+    closed: bool,
+    content_type: Option<String>,
+    producers: HashMap<String, (u64, u64)>,
+    closed_by: Option<Producer>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        let state = Mutex::new(State { history: 7, position: 40, ..State::default() });
+        Self { inner: Arc::new(Inner { state, changed: watch::Sender::new(0), open: watch::Sender::new(true) }) }
+    }
+}
+
+impl Stream {
+    fn info(&self, history: u32) -> StreamInfo {
+        StreamInfo {
+            history: History::new(history),
+            incarnation: Incarnation::at(Position::new(self.incarnation)),
+            low: Offset::new(self.low),
+            head: Offset::new(self.events.len() as u64),
+            closed: self.closed,
+            content_type: self.content_type.clone(),
+        }
+    }
+
+    fn push(&mut self, kind: impl Into<Cow<'static, str>>, payload: Payload) {
+        let offset = Offset::new(self.events.len() as u64);
+        let event =
+            Event { offset, time: Timestamp::from_millis(1_795_493_220_000), kind: kind.into(), source: None, payload };
+        self.events.push(event);
+    }
+}
+
+/// What tests do behind the gateway's back.
+impl Fake {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().expect("no test panics while it holds the state")
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state());
+        self.inner.changed.send_modify(|version| *version += 1);
+        result
+    }
+
+    pub(crate) fn create(&self, name: &str) {
+        self.change(|state| {
+            state.make(&stream(name), None);
+        });
+    }
+
+    /// Appends events of a kind, each with its offset as data.
+    pub(crate) fn append(&self, name: &str, kind: &'static str, count: usize) {
+        self.change(|state| {
+            let found = state.streams.get_mut(&stream(name)).expect("exists");
+            for _ in 0..count {
+                let data = found.events.len().to_string();
+                found.push(kind, Payload::json(data));
+            }
+        });
+    }
+
+    pub(crate) fn append_payload(&self, name: &str, payload: Payload) {
+        self.change(|state| state.streams.get_mut(&stream(name)).expect("exists").push("event", payload));
+    }
+
+    pub(crate) fn close(&self, name: &str) {
+        self.change(|state| state.streams.get_mut(&stream(name)).expect("exists").closed = true);
+    }
+
+    pub(crate) fn trim(&self, name: &str, low: u64) {
+        self.change(|state| state.streams.get_mut(&stream(name)).expect("exists").low = low);
+    }
+
+    pub(crate) fn delete(&self, name: &str) {
+        self.change(|state| state.streams.remove(&stream(name)));
+    }
+
+    pub(crate) fn restore_from_backup(&self) {
+        self.change(|state| state.history += 1);
+    }
+
+    pub(crate) fn cursor(&self, name: &str, next: u64) -> Cursor {
+        let state = self.state();
+        let info = state.streams[&stream(name)].info(state.history);
+        Cursor { history: info.history, incarnation: info.incarnation, next: Offset::new(next) }
+    }
+
+    pub(crate) fn events(&self, name: &str) -> Vec<Event> {
+        self.state().streams[&stream(name)].events.clone()
+    }
+
+    pub(crate) fn head(&self, name: &str) -> u64 {
+        self.state().streams.get(&stream(name)).map_or(0, |stream| stream.events.len() as u64)
+    }
+
+    /// How many reads were asked for.
+    pub(crate) fn reads(&self) -> usize {
+        self.state().reads
+    }
+
+    /// Keeps answers to appends back, or lets them out.
+    pub(crate) fn hold_answers(&self, hold: bool) {
+        self.inner.open.send_replace(!hold);
+    }
+
+    pub(crate) fn not_ready(&self, refusal: Option<Refusal>) {
+        self.state().not_ready = refusal;
+    }
+
+    pub(crate) fn give(&self, worker: &str, push: WorkerPush) {
+        self.change(|state| state.workers.get_mut(worker).expect("attached").push_back(push));
+    }
+
+    /// The workers that are attached.
+    pub(crate) fn workers(&self) -> Vec<String> {
+        self.state().workers.keys().cloned().collect()
+    }
+
+    /// What workers asked, in order.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    pub(crate) fn finish_run(&self, run: RunId, output: &str) {
+        self.change(|state| {
+            let found = state.streams.get_mut(&StreamName::of_run(run)).expect("exists");
+            found.push("run_completed", Payload::json(output.to_owned()));
+            found.closed = true;
+            let info = state.runs.get_mut(&run).expect("exists");
+            info.status = "completed".into();
+            info.output = Some(Payload::json(output.to_owned()));
+        });
+    }
+}
+
+pub(crate) fn stream(name: &str) -> StreamName {
+    StreamName::new(name).expect("valid")
+}
+
+pub(crate) fn task(token: &str) -> Task {
+    Task {
+        token: token.into(),
+        run: run_id(1).to_string(),
+        path: "/do/0/draft@1".into(),
+        step: 1,
+        attempt: 1,
+        queue: "default".into(),
+        task: "draft".into(),
+        input: serde_json::value::RawValue::from_string("{}".into()).expect("JSON"),
+        idempotency_key: "k".into(),
+        stream: true,
+        heartbeat_ms: None,
+        deadline_ms: None,
+    }
+}
+
+pub(crate) fn run_id(number: u128) -> RunId {
+    RunId::new(RoutingHash::from_bits(0xab), number)
+}
+
+fn no_stream(name: &StreamName) -> Refusal {
+    Refusal::new(Code::StreamNotFound, format!("stream {name} does not exist"))
+}
+
+impl State {
+    fn make(&mut self, name: &StreamName, content_type: Option<String>) -> &mut Stream {
+        self.position += 1;
+        let stream = Stream {
+            incarnation: self.position,
+            low: 0,
+            events: Vec::new(),
+            closed: false,
+            content_type,
+            producers: HashMap::new(),
+            closed_by: None,
+        };
+        self.streams.insert(name.clone(), stream);
+        self.streams.get_mut(name).expect("just made")
+    }
+
+    fn info(&self, name: &StreamName) -> Result<StreamInfo, Refusal> {
+        Ok(self.streams.get(name).ok_or_else(|| no_stream(name))?.info(self.history))
+    }
+
+    fn create(&mut self, request: CreateStream) -> Result<StreamCreated, Refusal> {
+        let CreateStream { stream, content_type, events, closed } = request;
+        if let Some(found) = self.streams.get(&stream) {
+            let same = found.content_type == content_type && found.closed == closed;
+            let info = found.info(self.history);
+            let exists = || Refusal::new(Code::StreamExists, format!("stream {stream} exists with other settings"));
+            return if same { Ok(StreamCreated { created: false, info }) } else { Err(exists()) };
+        }
+        let history = self.history;
+        let made = self.make(&stream, content_type);
+        events.into_iter().for_each(|payload| made.push("event", payload));
+        made.closed = closed;
+        Ok(StreamCreated { created: true, info: made.info(history) })
+    }
+
+    fn append(&mut self, request: Append) -> Result<Appended, Refusal> {
+        let Append { stream: name, events, producer, create, close, .. } = request;
+        if create && !self.streams.contains_key(&name) {
+            self.make(&name, None);
+        }
+        let history = self.history;
+        let stream = self.streams.get_mut(&name).ok_or_else(|| no_stream(&name))?;
+        let end = |stream: &Stream| {
+            let info = stream.info(history);
+            Cursor { history: info.history, incarnation: info.incarnation, next: info.head }
+        };
+        if let Some(producer) = &producer
+            && !stream.admits(producer)?
+        {
+            return Ok(Appended { offset: None, cursor: end(stream), duplicate: true, closed: stream.closed });
+        }
+        if stream.closed {
+            return Err(Refusal::new(Code::StreamClosed, format!("stream {name} is closed")));
+        }
+        let offset = Offset::new(stream.events.len() as u64);
+        events.into_iter().for_each(|payload| stream.push("event", payload));
+        if let Some(producer) = &producer {
+            stream.producers.insert(producer.id.as_str().to_owned(), (producer.epoch, producer.seq));
+        }
+        if close {
+            stream.closed = true;
+            stream.closed_by = producer;
+        }
+        Ok(Appended { offset: Some(offset), cursor: end(stream), duplicate: false, closed: stream.closed })
+    }
+
+    fn read(&mut self, request: &Read) -> Result<ReadReply, Refusal> {
+        let info = self.info(&request.stream)?;
+        let code = match &request.from {
+            from if from.history != info.history => Some(Code::OtherHistory),
+            from if from.incarnation != info.incarnation => Some(Code::OtherStream),
+            from if from.next < info.low => Some(Code::Trimmed),
+            from if from.next > info.head => Some(Code::BeyondEnd),
+            _ => None,
+        };
+        if let Some(code) = code {
+            return Err(Refusal::new(code, "not here"));
+        }
+        let start = usize::try_from(request.from.next.value()).expect("fits");
+        let mut bytes = 0;
+        let fits = |event: &&Event| {
+            let first = bytes == 0;
+            bytes += event.payload.len().max(1);
+            first || bytes <= request.max_bytes
+        };
+        let events = &self.streams[&request.stream].events[start..];
+        let events = events.iter().take(request.max_events).take_while(fits).cloned().collect();
+        Ok(ReadReply { events, info })
+    }
+}
+
+impl Stream {
+    /// `Ok(false)`: it was there before.
+    fn admits(&self, producer: &Producer) -> Result<bool, Refusal> {
+        if self.closed_by.as_ref() == Some(producer) {
+            return Ok(false);
+        }
+        let gap = |expected: u64| {
+            let refusal = Refusal::new(Code::ProducerGap, format!("{} came, {expected} is next", producer.seq));
+            refusal.detail("expected", expected).detail("received", producer.seq)
+        };
+        match self.producers.get(producer.id.as_str()) {
+            Some(&(epoch, _)) if producer.epoch < epoch => {
+                Err(Refusal::new(Code::ProducerFenced, "an old epoch").detail("epoch", epoch))
+            }
+            Some(&(epoch, last)) if producer.epoch == epoch => match producer.seq {
+                seq if seq <= last => Ok(false),
+                seq if seq == last + 1 => Ok(true),
+                _ => Err(gap(last + 1)),
+            },
+            Some(_) | None if producer.seq == 0 => Ok(true),
+            Some(_) | None => Err(gap(0)),
+        }
+    }
+}
+
+impl Backend for Fake {
+    fn create_stream(&self, _: &TenantId, request: CreateStream) -> impl Answer<StreamCreated> {
+        std::future::ready(self.change(|state| state.create(request)))
+    }
+
+    fn append(&self, _: &TenantId, request: Append) -> impl Answer<Appended> {
+        let result = self.change(|state| state.append(request));
+        let mut open = self.inner.open.subscribe();
+        async move {
+            let _ = open.wait_for(|open| *open).await;
+            result
+        }
+    }
+
+    fn delete_stream(&self, _: &TenantId, stream: StreamName) -> impl Answer<()> {
+        let removed = self.change(|state| state.streams.remove(&stream));
+        std::future::ready(removed.map(|_| ()).ok_or_else(|| no_stream(&stream)))
+    }
+
+    fn stream(&self, _: &TenantId, stream: StreamName) -> impl Answer<StreamInfo> {
+        std::future::ready(self.state().info(&stream))
+    }
+
+    fn read(&self, _: &TenantId, request: Read) -> impl Answer<ReadReply> {
+        self.state().reads += 1;
+        let fake = self.clone();
+        async move {
+            let until = Instant::now() + Duration::from_millis(request.wait_ms);
+            let mut changed = fake.inner.changed.subscribe();
+            loop {
+                let reply = fake.state().read(&request)?;
+                let waits = reply.events.is_empty() && !reply.info.closed;
+                if !waits || timeout_at(until, changed.changed()).await.is_err() {
+                    return Ok(reply);
+                }
+            }
+        }
+    }
+
+    fn register_workflow(&self, _: &TenantId, request: RegisterWorkflow) -> impl Answer<WorkflowRegistered> {
+        let result = self.change(|state| {
+            if request.source.contains("broken") {
+                let refusal = Refusal::new(Code::InvalidDefinition, "1 problem");
+                return Err(refusal.detail("problem", "1:1 a broken definition"));
+            }
+            let workflow = WorkflowInfo {
+                namespace: "default".into(),
+                name: request.source.trim().into(),
+                version: "1.0.0".into(),
+                hash: "00".into(),
+                registered: Timestamp::from_millis(1_795_493_220_000),
+            };
+            let known = state.workflows.iter().any(|known| known.workflow == workflow);
+            if !known {
+                state.workflows.push(WorkflowSource { workflow: workflow.clone(), source: request.source });
+            }
+            Ok(WorkflowRegistered { workflow, created: !known, warnings: vec![] })
+        });
+        std::future::ready(result)
+    }
+
+    fn workflows(&self, _: &TenantId) -> impl Answer<Vec<WorkflowInfo>> {
+        std::future::ready(Ok(self.state().workflows.iter().map(|known| known.workflow.clone()).collect()))
+    }
+
+    fn workflow(&self, _: &TenantId, workflow: WorkflowRef) -> impl Answer<WorkflowSource> {
+        let state = self.state();
+        let found = state.workflows.iter().find(|known| known.workflow.name == workflow.name).cloned();
+        std::future::ready(found.ok_or_else(|| Refusal::new(Code::WorkflowNotFound, "no such workflow")))
+    }
+
+    fn start_run(&self, _: &TenantId, request: StartRun) -> impl Answer<RunAccepted> {
+        let accepted = self.change(|state| {
+            let key = request.idempotency_key.as_ref().map(|key| key.as_str().to_owned());
+            let known = key.as_ref().and_then(|key| state.keys.get(key)).copied();
+            let run = known.unwrap_or_else(|| run_id(state.runs.len() as u128 + 1));
+            if known.is_none() {
+                let history = state.history;
+                let name = StreamName::of_run(run);
+                let made = state.make(&name, None);
+                made.push("run_started", request.input.clone());
+                let head = made.info(history).head;
+                let workflow = WorkflowInfo {
+                    namespace: request.workflow.namespace,
+                    name: request.workflow.name,
+                    version: request.workflow.version.unwrap_or_else(|| "1.0.0".into()),
+                    hash: "00".into(),
+                    registered: Timestamp::ZERO,
+                };
+                let info = RunInfo {
+                    run,
+                    key: request.key,
+                    workflow,
+                    status: "running".into(),
+                    input: request.input,
+                    output: None,
+                    error: None,
+                    current: vec!["/do/0/draft".into()],
+                    started: Timestamp::from_millis(1_795_493_220_000),
+                    closed: None,
+                    head,
+                    tags: request.tags,
+                };
+                state.runs.insert(run, info);
+                key.map(|key| state.keys.insert(key, run));
+            }
+            let info = state.info(&StreamName::of_run(run)).expect("exists");
+            let cursor = Cursor { history: info.history, incarnation: info.incarnation, next: info.low };
+            RunAccepted { run, duplicate: known.is_some(), cursor }
+        });
+        std::future::ready(Ok(accepted))
+    }
+
+    fn signal_run(&self, _: &TenantId, request: SignalRun) -> impl Answer<SignalAccepted> {
+        let result = self.change(|state| {
+            let name = StreamName::of_run(request.run);
+            let stream = state.streams.get_mut(&name).ok_or_else(|| no_run(request.run))?;
+            stream.push(format!("signal_{}", request.name), request.payload);
+            Ok(SignalAccepted { duplicate: false })
+        });
+        std::future::ready(result)
+    }
+
+    fn cancel_run(&self, _: &TenantId, request: CancelRun) -> impl Answer<()> {
+        let known = self.state().runs.contains_key(&request.run);
+        std::future::ready(if known { Ok(()) } else { Err(no_run(request.run)) })
+    }
+
+    fn run(&self, _: &TenantId, run: RunId) -> impl Answer<RunInfo> {
+        std::future::ready(self.state().runs.get(&run).cloned().ok_or_else(|| no_run(run)))
+    }
+
+    fn runs(&self, _: &TenantId, filter: ListRuns) -> impl Answer<RunPage> {
+        let state = self.state();
+        let after = filter.after.map_or(u128::MAX, |run| run.ulid());
+        let matching = state.runs.values().rev().filter(|run| run.run.ulid() < after);
+        let matching = matching.filter(|run| filter.status.as_ref().is_none_or(|status| *status == run.status));
+        let mut runs: Vec<_> = matching.take(filter.limit + 1).cloned().collect();
+        let more = runs.len() > filter.limit;
+        runs.truncate(filter.limit);
+        let next = if more { runs.last().map(|run| run.run) } else { None };
+        std::future::ready(Ok(RunPage { runs, next }))
+    }
+
+    fn attach_worker(&self, _: &TenantId, request: AttachWorker) -> impl Answer<Vec<(String, HeldStatus)>> {
+        let held = self.change(|state| {
+            state.workers.entry(request.worker).or_default();
+            let status = |token: &str, next_seq: u64| match token {
+                "gone" => HeldStatus::Superseded,
+                _ => HeldStatus::NextSeq(next_seq),
+            };
+            request.holding.into_iter().map(|held| (held.token.clone(), status(&held.token, held.next_seq))).collect()
+        });
+        std::future::ready(Ok(held))
+    }
+
+    fn poll_worker(&self, _: &TenantId, request: PollWorker) -> impl Answer<Vec<WorkerPush>> {
+        let fake = self.clone();
+        async move {
+            let until = Instant::now() + Duration::from_millis(request.wait_ms);
+            let mut changed = fake.inner.changed.subscribe();
+            loop {
+                let pushes: Vec<_> = {
+                    let mut state = fake.state();
+                    let unknown = || Refusal::new(Code::NotFound, "no such worker");
+                    let queue = state.workers.get_mut(&request.worker).ok_or_else(unknown)?;
+                    let most = queue.len().min(request.max);
+                    queue.drain(..most).collect()
+                };
+                if !pushes.is_empty() || timeout_at(until, changed.changed()).await.is_err() {
+                    return Ok(pushes);
+                }
+            }
+        }
+    }
+
+    fn detach_worker(&self, _: &TenantId, worker: String) {
+        self.change(|state| state.workers.remove(&worker));
+    }
+
+    fn chunk(&self, _: &TenantId, request: Chunk) -> impl Answer<ChunkTaken> {
+        self.state().calls.push(format!("chunk {} {}", request.token, request.seq));
+        let gap = || Refusal::new(Code::ChunkGap, "a chunk is missing").detail("expected", 3);
+        let result = if request.seq > 100 { Err(gap()) } else { Ok(ChunkTaken { next_seq: request.seq + 1 }) };
+        std::future::ready(result)
+    }
+
+    fn result(&self, _: &TenantId, request: StepResult) -> impl Answer<()> {
+        self.state().calls.push(format!("result {}", request.token));
+        let stale = || Refusal::new(Code::StaleAttempt, "another attempt took over");
+        std::future::ready(if request.token == "stale" { Err(stale()) } else { Ok(()) })
+    }
+
+    fn beat(&self, _: &TenantId, _: String, token: String) -> impl Answer<()> {
+        self.state().calls.push(format!("beat {token}"));
+        std::future::ready(Ok(()))
+    }
+
+    fn ready(&self) -> Result<(), Refusal> {
+        self.state().not_ready.clone().map_or(Ok(()), Err)
+    }
+}
+
+fn no_run(run: RunId) -> Refusal {
+    Refusal::new(Code::RunNotFound, format!("run {run} does not exist"))
+}

@@ -1,0 +1,175 @@
+//! Workflows, runs, health, and the shape of everything that goes wrong.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+use types::{Code, Refusal, RunId};
+
+use crate::common::http::{Reply, get, post, request};
+use crate::common::{Server, until};
+
+#[tokio::test]
+async fn a_workflow_is_registered_listed_and_shown() {
+    let server = Server::start().await;
+    let at = server.address;
+    let register = async |body: &str, media: &str| {
+        request(at, "POST", "/v1/workflows", &[("content-type", media)], body.as_bytes()).await
+    };
+    let made = register("draft", "application/yaml").await;
+    assert_eq!((made.status, made.header("location")), (201, Some("/v1/workflows/default/draft/1.0.0")));
+    assert_eq!(made.json()["registered"], "2026-11-24T04:07:00.000Z");
+    assert_eq!(register("draft", "text/yaml").await.status, 200);
+    let broken = register("broken", "application/yaml").await;
+    assert_eq!((broken.status, broken.problem()), (422, "invalid_definition".into()));
+    assert_eq!(broken.json()["problem"], "1:1 a broken definition");
+    assert_eq!(register("draft", "image/png").await.problem(), "unsupported_media_type");
+    assert_eq!(get(at, "/v1/workflows").await.json()["workflows"][0]["name"], "draft");
+    for path in ["/v1/workflows/default/draft", "/v1/workflows/default/draft/1.0.0"] {
+        assert_eq!(get(at, path).await.json()["source"], "draft", "{path}");
+    }
+    assert_eq!(get(at, "/v1/workflows/default/other").await.problem(), "workflow_not_found");
+}
+
+#[tokio::test]
+async fn a_run_is_started_once_per_idempotency_key() {
+    let server = Server::start().await;
+    let at = server.address;
+    let start = async || {
+        let headers = [("content-type", "application/json"), ("idempotency-key", "k"), ("x-agent-id", "agent-42")];
+        request(at, "POST", "/v1/runs", &headers, br#"{"workflow":"draft","tags":{"team":"x"}}"#).await
+    };
+    let first = start().await;
+    let run = first.json()["run"].as_str().expect("an id").to_owned();
+    assert_eq!((first.status, first.header("location")), (201, Some(&*format!("/v1/runs/{run}"))));
+    let second = start().await;
+    assert_eq!((second.status, &second.json()["run"]), (200, &json!(run)));
+    let shown = get(at, &format!("/v1/runs/{run}")).await.json();
+    assert_eq!(
+        (&shown["key"], &shown["status"], &shown["tags"]),
+        (&json!("agent-42"), &json!("running"), &json!({"team": "x"}))
+    );
+    assert_eq!(shown["input"], json!(null));
+}
+
+async fn start_and_wait(at: SocketAddr, prefer: &str) -> Reply {
+    let headers = [("content-type", "application/json"), ("prefer", prefer)];
+    request(at, "POST", "/v1/runs", &headers, br#"{"workflow":"draft"}"#).await
+}
+
+#[tokio::test]
+async fn who_prefers_to_wait_gets_the_result() {
+    let server = Server::start().await;
+    let (at, fake) = (server.address, server.fake.clone());
+    let waiting = tokio::spawn(start_and_wait(at, "respond-async, wait=30"));
+    until("it waits", async || fake.reads() >= 2).await;
+    fake.finish_run(crate::common::fake::run_id(1), r#"{"text": "done"}"#);
+    let reply = waiting.await.unwrap();
+    assert_eq!((reply.status, reply.header("preference-applied")), (200, Some("wait=30")));
+    assert_eq!((&reply.json()["status"], &reply.json()["output"]), (&json!("completed"), &json!({"text": "done"})));
+    let late = start_and_wait(at, "wait=0").await;
+    assert_eq!((late.status, &late.json()["status"]), (202, &json!("running")));
+}
+
+#[tokio::test]
+async fn runs_are_listed_page_by_page() {
+    let server = Server::start().await;
+    let at = server.address;
+    for _ in 0..5 {
+        post(at, "/v1/runs", r#"{"workflow":"draft"}"#).await;
+    }
+    server.fake.finish_run(crate::common::fake::run_id(2), "1");
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = get(at, &format!("/v1/runs?limit=2{after}")).await.json();
+        let runs = page["runs"].as_array().expect("an array").clone();
+        seen.extend(runs.iter().map(|run| run["run"].as_str().expect("an id").to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    let expect: Vec<_> = (1..=5).rev().map(|n| crate::common::fake::run_id(n).to_string()).collect();
+    assert_eq!(seen, expect);
+    let done = get(at, "/v1/runs?status=completed").await.json();
+    assert_eq!(done["runs"].as_array().expect("an array").len(), 1);
+    for path in ["/v1/runs?limit=0", "/v1/runs?limit=1001", "/v1/runs?limit=x"] {
+        assert_eq!(get(at, path).await.problem(), "bad_request", "{path}");
+    }
+    assert_eq!(get(at, "/v1/runs?after=x").await.problem(), "invalid_name");
+}
+
+#[tokio::test]
+async fn a_run_is_signalled_and_cancelled() {
+    let server = Server::start().await;
+    let at = server.address;
+    let run: RunId =
+        post(at, "/v1/runs", r#"{"workflow":"draft"}"#).await.json()["run"].as_str().unwrap().parse().unwrap();
+    let signal = post(at, &format!("/v1/runs/{run}/signals/go"), "[1]").await;
+    assert_eq!((signal.status, signal.json()), (202, json!({"run": run, "duplicate": false})));
+    let events = server.fake.events(&format!("runs/{run}"));
+    assert_eq!((events[1].kind.as_ref(), events[1].payload.data.as_ref()), ("signal_go", &b"[1]"[..]));
+    assert_eq!(post(at, &format!("/v1/runs/{run}/signals/go"), "").await.status, 202);
+    assert_eq!(post(at, &format!("/v1/runs/{run}/signals/go"), "{").await.problem(), "bad_request");
+    assert_eq!(post(at, &format!("/v1/runs/{run}/cancel"), r#"{"reason":"enough"}"#).await.status, 202);
+    assert_eq!(post(at, &format!("/v1/runs/{run}/cancel"), "").await.status, 202);
+    let other = crate::common::fake::run_id(99);
+    for path in [format!("/v1/runs/{other}/cancel"), format!("/v1/runs/{other}/signals/go")] {
+        assert_eq!(post(at, &path, "").await.problem(), "run_not_found", "{path}");
+    }
+    assert_eq!(get(at, &format!("/v1/runs/{other}")).await.status, 404);
+    assert_eq!(get(at, "/v1/runs/x").await.problem(), "invalid_name");
+}
+
+#[tokio::test]
+async fn everything_that_goes_wrong_is_a_problem() {
+    let server = Server::start().await;
+    let at = server.address;
+    assert_eq!(get(at, "/v2/nowhere").await.problem(), "not_found");
+    let method = request(at, "PATCH", "/v1/runs", &[], b"").await;
+    assert_eq!((method.status, method.problem()), (405, "bad_request".into()));
+    assert!(method.header("allow").is_some_and(|allow| allow.contains("POST")));
+    for body in ["", "{", "[]", r#"{"workflow":1}"#, r#"{"workflow":"a","extra":1}"#] {
+        let reply = post(at, "/v1/runs", body).await;
+        assert_eq!((reply.status, reply.problem()), (400, "bad_request".into()), "{body}");
+    }
+    let media = request(at, "POST", "/v1/runs", &[("content-type", "text/plain")], b"{}").await;
+    assert_eq!((media.status, media.problem()), (415, "unsupported_media_type".into()));
+    let large = post(at, "/v1/workers/poll", &format!("\"{}\"", "x".repeat(300_000))).await;
+    assert_eq!((large.status, large.problem()), (413, "too_large".into()));
+    for (name, value) in [("x-content-type-options", "nosniff"), ("cross-origin-resource-policy", "cross-origin")] {
+        assert_eq!(large.header(name), Some(value));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let limits = gateway::Limits { body_time: Duration::from_millis(50), ..crate::common::quick() };
+    let server = Server::with(limits).await;
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("connects");
+    let head = "POST /v1/runs HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.expect("sent");
+    let mut answer = [0; 12];
+    let read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut answer);
+    crate::common::soon("an answer", read).await.expect("answered");
+    assert_eq!(&answer, b"HTTP/1.1 408");
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_ready_says_why_and_when() {
+    let server = Server::start().await;
+    assert_eq!(get(server.address, "/readyz").await.status, 200);
+    server.fake.not_ready(Some(Refusal::new(Code::Unavailable, "recovering").retry_after_ms(1500)));
+    let reply = get(server.address, "/readyz").await;
+    assert_eq!((reply.status, reply.header("retry-after"), reply.problem()), (503, Some("2"), "unavailable".into()));
+    assert_eq!(reply.json()["retry_after_ms"], 1500);
+    assert_eq!(get(server.address, "/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_are_for_the_admin_only() {
+    let server = Server::start().await;
+    get(server.address, "/healthz").await;
+    assert_eq!(get(server.address, "/metrics").await.problem(), "not_found");
+    let text = get(server.admin, "/metrics").await.text();
+    assert!(text.contains("headwater_gateway_connections 0"), "{text}");
+    assert!(text.contains(r#"headwater_gateway_http_requests_total{status="200"}"#), "{text}");
+}
