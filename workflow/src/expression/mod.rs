@@ -13,7 +13,9 @@ mod path;
 mod prelude;
 mod resolve;
 mod scope;
+mod shape;
 mod shortcut;
+mod syntax;
 mod template;
 mod term;
 mod value;
@@ -24,8 +26,9 @@ use serde_json::Value as Json;
 use thiserror::Error;
 use types::Timestamp;
 
-pub use resolve::SyntaxError;
 pub use scope::Scope;
+pub(crate) use shape::Shape;
+pub use syntax::SyntaxError;
 pub use template::{Template, TemplateError};
 
 use crate::program::Variables;
@@ -119,6 +122,23 @@ impl Expression {
         match &self.form {
             Form::Shortcut(shortcut) => shortcut.variable() == Some(variable),
             Form::Resolved(resolved) => resolved.globals.iter().any(|name| name == variable),
+        }
+    }
+
+    /// The fields of its input that it reads without providing for their absence.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        match &self.form {
+            Form::Shortcut(shortcut) => shortcut.reads(),
+            Form::Resolved(resolved) => shape::reads(&resolved.term),
+        }
+    }
+
+    /// What is known of its result, given what is known of its input.
+    pub(crate) fn shape(&self, input: &Shape) -> Shape {
+        match &self.form {
+            Form::Shortcut(shortcut) if shortcut.is_identity() => input.clone(),
+            Form::Shortcut(_) => Shape::Unknown,
+            Form::Resolved(resolved) => shape::of(&resolved.term, input),
         }
     }
 

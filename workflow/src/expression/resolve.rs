@@ -1,13 +1,14 @@
 //! From the text of an expression to resolved terms: every name is looked up here, so that evaluation finds them all.
 
-use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
-use jaq_core::load::parse::{self, BinaryOp, Def, Parser, Term as Parsed};
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{self, BinaryOp, Def, Term as Parsed};
 use jaq_core::{ops, path};
 
 use super::builtins::{self, Form, Native};
 use super::number::Number;
 use super::prelude;
 use super::scope::Scope;
+use super::syntax::{self, SyntaxError, bad, offset_of};
 use super::term::{
     Compare, Definition, DefinitionId, Fold, Format, Key, KeyKind, Math, Parameter, Pattern, Step, Term, TextPart,
 };
@@ -15,16 +16,6 @@ use super::value::Value;
 use crate::escapes::joined_surrogates;
 use crate::limits;
 use crate::suggest;
-
-/// What is wrong with an expression, and where in its text (in bytes).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyntaxError {
-    /// `bad_expression`, `unknown_function` or `unknown_variable`.
-    pub code: &'static str,
-    pub message: String,
-    pub offset: usize,
-    pub suggestion: Option<String>,
-}
 
 /// An expression ready to be evaluated.
 #[derive(Debug)]
@@ -44,10 +35,7 @@ pub(crate) struct Prelude {
 
 pub(crate) fn resolve(source: &str, scope: &Scope) -> Result<Resolved, Vec<SyntaxError>> {
     let source = &*joined_surrogates(source);
-    let tokens = tokens(source)?;
-    let parsed = Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
-        errors.into_iter().map(|(expected, found)| unexpected(source, &expected, found)).collect::<Vec<_>>()
-    })?;
+    let parsed = syntax::parse(source)?;
     let mut resolver = Resolver::new(source, Some(scope), Some(prelude::prelude()));
     let term = resolver.term(parsed);
     if resolver.errors.is_empty() {
@@ -59,8 +47,7 @@ pub(crate) fn resolve(source: &str, scope: &Scope) -> Result<Resolved, Vec<Synta
 
 /// Resolves the prelude's text, which a test keeps correct.
 pub(crate) fn prelude(source: &'static str) -> Prelude {
-    let tokens = Lexer::new(source).lex().expect("the prelude is correct");
-    let parsed = Parser::new(&tokens).parse(|parser| parser.defs()).expect("the prelude is correct");
+    let parsed = syntax::parse_definitions(source);
     let mut resolver = Resolver::new(source, None, None);
     for definition in parsed {
         resolver.define(definition);
@@ -79,108 +66,6 @@ pub(crate) fn prelude(source: &'static str) -> Prelude {
 pub(crate) fn functions() -> impl Iterator<Item = (&'static str, usize)> {
     let prelude = prelude::prelude().names.iter().map(|(name, arity, _)| (name.as_str(), *arity));
     prelude.chain(builtins::names()).filter(|(name, _)| !name.starts_with('_'))
-}
-
-fn bad(offset: usize, message: impl Into<String>) -> SyntaxError {
-    SyntaxError { code: "bad_expression", message: message.into(), offset, suggestion: None }
-}
-
-/// Where `part`, a piece of `source`, begins in it.
-fn offset_of(source: &str, part: &str) -> usize {
-    (part.as_ptr() as usize).checked_sub(source.as_ptr() as usize).filter(|at| *at <= source.len()).unwrap_or(0)
-}
-
-/// Lexes inside the limits that keep lexer and parser from recursing too deep.
-fn tokens(source: &str) -> Result<Vec<Token<&str>>, Vec<SyntaxError>> {
-    if source.len() > limits::MAX_EXPRESSION_BYTES {
-        let most = limits::MAX_EXPRESSION_BYTES;
-        return Err(vec![bad(0, format!("the expression has {} bytes, at most {most} are allowed", source.len()))]);
-    }
-    if let Some(at) = too_nested(source) {
-        let most = limits::MAX_EXPRESSION_NESTING;
-        return Err(vec![bad(at, format!("the expression nests deeper than {most} brackets"))]);
-    }
-    let tokens = Lexer::new(source).lex().map_err(|errors| {
-        errors.into_iter().map(|(expected, at)| unreadable(source, &expected, at)).collect::<Vec<_>>()
-    })?;
-    let mut left = limits::MAX_EXPRESSION_TOKENS;
-    match nesting(&tokens, 0, &mut left) {
-        Some(deepest) if deepest <= limits::MAX_EXPRESSION_NESTING => Ok(tokens),
-        Some(_) => {
-            let most = limits::MAX_EXPRESSION_NESTING;
-            Err(vec![bad(0, format!("the expression nests deeper than {most} brackets and prefix words"))])
-        }
-        None => {
-            let most = limits::MAX_EXPRESSION_TOKENS;
-            Err(vec![bad(0, format!("the expression has more than {most} words and signs"))])
-        }
-    }
-}
-
-/// Where more brackets and quotes are open than may be. Counts what only looks like one too, which errs on the safe
-/// side: the lexer recurses over brackets, and over quotes inside brackets inside quotes.
-fn too_nested(source: &str) -> Option<usize> {
-    let mut open = 0_usize;
-    for (at, byte) in source.bytes().enumerate() {
-        match byte {
-            b'(' | b'[' | b'{' => open += 1,
-            b')' | b']' | b'}' => open = open.saturating_sub(1),
-            _ => {}
-        }
-        if open > limits::MAX_EXPRESSION_NESTING {
-            return Some(at);
-        }
-    }
-    None
-}
-
-/// How deep the parser may have to recurse, or `None` when there are too many tokens.
-fn nesting(tokens: &[Token<&str>], above: usize, left: &mut usize) -> Option<usize> {
-    let mut here = above;
-    let mut deepest = above;
-    for Token(text, kind) in tokens {
-        *left = left.checked_sub(1)?;
-        let prefix = ["-", "if", "elif", "try", "catch", "def", "reduce", "foreach", "label", "as"];
-        if prefix.contains(text) {
-            here += 1;
-        }
-        let inside = match kind {
-            Tok::Block(tokens) => nesting(tokens, here + 1, left)?,
-            Tok::Str(parts) => parts.iter().try_fold(here, |deepest, part| match part {
-                StrPart::Term(token) => Some(deepest.max(nesting(std::slice::from_ref(token), here + 1, left)?)),
-                StrPart::Str(_) | StrPart::Char(_) => Some(deepest),
-            })?,
-            Tok::Word | Tok::Var | Tok::Fmt | Tok::Num | Tok::Sym => here,
-        };
-        deepest = deepest.max(inside);
-    }
-    Some(deepest)
-}
-
-fn unreadable(source: &str, expected: &lex::Expect<&str>, at: &str) -> SyntaxError {
-    let shown: String = at.chars().take(20).collect();
-    let message = match expected.as_str() {
-        "token" => format!("`{shown}` is not part of the expression language"),
-        wanted if shown.is_empty() => format!("the expression ends where a {wanted} is missing"),
-        wanted => format!("a {wanted} is missing at `{shown}`"),
-    };
-    bad(offset_of(source, at), message)
-}
-
-fn unexpected(source: &str, expected: &parse::Expect<&str>, found: Option<&Token<&str>>) -> SyntaxError {
-    let wanted = match expected {
-        parse::Expect::Just("") | parse::Expect::Nothing => "the end of the expression".to_owned(),
-        parse::Expect::Just(word) => format!("`{word}`"),
-        parse::Expect::Term => "a value or a path".to_owned(),
-        other => format!("a {}", other.as_str()),
-    };
-    match found {
-        None => bad(source.len(), format!("the expression ends where {wanted} is expected")),
-        Some(Token(text, _)) => {
-            let shown: String = text.chars().take(20).collect();
-            bad(offset_of(source, text), format!("`{shown}` stands where {wanted} is expected"))
-        }
-    }
 }
 
 /// A name that is in scope. `frame` counts from the outermost.
@@ -636,7 +521,8 @@ fn unknown_function(name: &str, arity: usize) -> (String, Option<String>) {
         return (format!("there is no function `{name}`"), suggestion);
     }
     let takes: Vec<String> = arities.iter().map(usize::to_string).collect();
-    (format!("`{name}` takes {} arguments, not {arity}; they are parted by `;`", takes.join(" or ")), None)
+    let plural = if arities == [1] { "" } else { "s" };
+    (format!("`{name}` takes {} argument{plural}, not {arity}; they are parted by `;`", takes.join(" or ")), None)
 }
 
 enum LocalCall {

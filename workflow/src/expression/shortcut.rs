@@ -39,6 +39,18 @@ impl Shortcut {
         self.variable.as_deref()
     }
 
+    pub(crate) fn is_identity(&self) -> bool {
+        self.variable.is_none() && self.fields.is_empty()
+    }
+
+    /// The field of the input that it reads, if it reads one.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        match &self.variable {
+            None => self.fields.first().cloned().into_iter().collect(),
+            Some(_) => Vec::new(),
+        }
+    }
+
     pub(crate) fn read(&self, input: &Json, variables: &Variables) -> Result<Json, Stop> {
         let mut at = match &self.variable {
             None => input,
