@@ -38,7 +38,10 @@ pub(crate) const fn status_of(code: Code) -> StatusCode {
 
 /// An answer that is an error. The status follows from the code unless the protocol of an endpoint says otherwise.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     refusal: Refusal,
     headers: HeaderMap,
@@ -58,15 +61,17 @@ impl Problem {
     }
 
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
-        self.status = status;
+        self.0.status = status;
         self
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
+}
 
+impl Parts {
     fn body(&self) -> String {
         let Refusal { code, message, retry_after_ms, details } = &self.refusal;
         let mut body = Map::new();
@@ -104,21 +109,21 @@ fn title(code: Code) -> String {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { status: status_of(refusal.code), refusal, headers: HeaderMap::new() }
+        Self(Box::new(Parts { status: status_of(refusal.code), refusal, headers: HeaderMap::new() }))
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = self.body();
-        let mut headers = self.headers;
+        let body = self.0.body();
+        let Parts { status, refusal, mut headers } = *self.0;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(millis) = self.refusal.retry_after_ms {
+        if let Some(millis) = refusal.retry_after_ms {
             headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000).max(1)));
         }
-        let mut response = (self.status, headers, body).into_response();
+        let mut response = (status, headers, body).into_response();
         // For the counter of refusals, which sees responses only.
-        response.extensions_mut().insert(self.refusal.code);
+        response.extensions_mut().insert(refusal.code);
         response
     }
 }
@@ -133,12 +138,12 @@ mod tests {
             .retry_after_ms(50)
             .detail("partition", 3)
             .detail("status", "hidden");
-        insta::assert_snapshot!(Problem::from(refusal).body(), @r#"{"type":"https://headwater.dev/problems/queue_full","title":"Queue full","status":429,"detail":"the partition's mailbox is full","code":"queue_full","retry_after_ms":50,"partition":"3"}"#);
+        insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"https://headwater.dev/problems/queue_full","title":"Queue full","status":429,"detail":"the partition's mailbox is full","code":"queue_full","retry_after_ms":50,"partition":"3"}"#);
     }
 
     #[test]
     fn repeated_details_become_a_list() {
         let refusal = Refusal::new(Code::InvalidDefinition, "2 problems").detail("problem", "a").detail("problem", "b");
-        insta::assert_snapshot!(Problem::from(refusal).body(), @r#"{"type":"https://headwater.dev/problems/invalid_definition","title":"Invalid definition","status":422,"detail":"2 problems","code":"invalid_definition","problem":["a","b"]}"#);
+        insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"https://headwater.dev/problems/invalid_definition","title":"Invalid definition","status":422,"detail":"2 problems","code":"invalid_definition","problem":["a","b"]}"#);
     }
 }

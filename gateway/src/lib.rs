@@ -12,6 +12,7 @@ mod http;
 mod inbox;
 mod limits;
 mod metrics;
+mod recourse;
 mod resume;
 mod server;
 mod socket;

@@ -31,7 +31,7 @@ use crate::limits::Limits;
 const CONTROL_BYTES: usize = 125;
 
 /// Why a request does not become a socket.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandshakeError {
     NotAnUpgrade,
     /// The client speaks only subprotocols that this node does not.
@@ -122,7 +122,7 @@ impl Incoming {
     /// The next whole message.
     pub(crate) async fn next(&mut self) -> Result<Message, Broken> {
         loop {
-            let mut frame = self.frames.read_frame().await.map_err(broken)?;
+            let mut frame = self.frames.read_frame().await.map_err(|error| broken(&error))?;
             if !is_masked(&mut frame) {
                 return Err(Broken::refused(CloseCode::ProtocolError, "a client's frames must be masked"));
             }
@@ -155,7 +155,7 @@ impl Incoming {
     }
 }
 
-fn broken(error: WebSocketError) -> Broken {
+fn broken(error: &WebSocketError) -> Broken {
     match error {
         WebSocketError::ReservedBitsNotZero => Broken::refused(CloseCode::ProtocolError, "a reserved bit is set"),
         WebSocketError::InvalidValue => Broken::refused(CloseCode::ProtocolError, "unknown opcode"),

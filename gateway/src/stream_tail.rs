@@ -3,16 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use tokio::task::AbortHandle;
-use types::{Code, Cursor, History, Incarnation, Offset, Refusal, StreamName, TenantId};
+use types::{Cursor, History, Incarnation, Offset, StreamName, TenantId};
 
 use crate::backend::{Backend, Read, ReadReply};
 use crate::chunk::Chunk;
 use crate::inbox::{Address, Inbox};
 use crate::limits::{Limits, millis};
 use crate::metrics::Metrics;
+use crate::recourse::{Recourse, recourse};
 
 /// A stream in one of its lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ pub(crate) struct Tails<B> {
     backend: B,
     limits: Arc<Limits>,
     metrics: Metrics,
-    tails: Mutex<HashMap<TailKey, Tail>>,
+    followed: Mutex<HashMap<TailKey, Tail>>,
 }
 
 #[derive(Debug)]
@@ -60,29 +60,29 @@ struct Shared {
 
 impl<B: Backend> Tails<B> {
     pub(crate) fn new(backend: B, limits: Arc<Limits>, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self { backend, limits, metrics, tails: Mutex::default() })
+        Arc::new(Self { backend, limits, metrics, followed: Mutex::default() })
     }
 
     /// Follows a stream from its tail on; `at` is where the asker stands. The answer is the first offset it will be
     /// sent: what lies between is read from the backend, what it has already it drops.
     pub(crate) fn join(self: &Arc<Self>, key: &TailKey, at: Offset, member: Member) -> Offset {
-        let mut tails = self.tails();
-        if let Some(tail) = tails.get(key) {
+        let mut followed = self.followed();
+        if let Some(tail) = followed.get(key) {
             let mut shared = lock(&tail.shared);
             shared.members.push(member);
             return shared.next;
         }
         let shared = Arc::new(Mutex::new(Shared { next: at, members: vec![member] }));
-        let follower = follow(Arc::clone(self), key.clone(), Arc::clone(&shared), at);
-        let task = tokio::spawn(follower).abort_handle();
-        tails.insert(key.clone(), Tail { shared, task });
+        let following = follow(Arc::clone(self), key.clone(), Arc::clone(&shared), at);
+        let task = tokio::spawn(following).abort_handle();
+        followed.insert(key.clone(), Tail { shared, task });
         at
     }
 
     /// Stops following. The last one to go ends the following.
     pub(crate) fn leave(&self, key: &TailKey, inbox: &Arc<Inbox>, address: Address) {
-        let mut tails = self.tails();
-        let Some(tail) = tails.get(key) else { return };
+        let mut followed = self.followed();
+        let Some(tail) = followed.get(key) else { return };
         let mut shared = lock(&tail.shared);
         let own = |member: &Member| member.address == address && Arc::ptr_eq(&member.inbox, inbox);
         if let Some(index) = shared.members.iter().position(own) {
@@ -90,18 +90,18 @@ impl<B: Backend> Tails<B> {
         }
         let last = shared.members.is_empty();
         drop(shared);
-        if last && let Some(tail) = tails.remove(key) {
+        if last && let Some(tail) = followed.remove(key) {
             tail.task.abort();
         }
     }
 
     /// Ends the following; whoever is still there learns that it reads for itself again.
     fn end(&self, key: &TailKey, shared: &Arc<Mutex<Shared>>) {
-        let mut tails = self.tails();
-        if tails.get(key).is_some_and(|tail| Arc::ptr_eq(&tail.shared, shared)) {
-            tails.remove(key);
+        let mut followed = self.followed();
+        if followed.get(key).is_some_and(|tail| Arc::ptr_eq(&tail.shared, shared)) {
+            followed.remove(key);
         }
-        drop(tails);
+        drop(followed);
         for member in std::mem::take(&mut lock(shared).members) {
             member.inbox.lose(member.address);
         }
@@ -109,16 +109,16 @@ impl<B: Backend> Tails<B> {
 
     /// Whether nobody is left to follow for; if so the following is over.
     fn is_deserted(&self, key: &TailKey, shared: &Arc<Mutex<Shared>>) -> bool {
-        let mut tails = self.tails();
+        let mut followed = self.followed();
         let deserted = lock(shared).members.is_empty();
-        if deserted && tails.get(key).is_some_and(|tail| Arc::ptr_eq(&tail.shared, shared)) {
-            tails.remove(key);
+        if deserted && followed.get(key).is_some_and(|tail| Arc::ptr_eq(&tail.shared, shared)) {
+            followed.remove(key);
         }
         deserted
     }
 
-    fn tails(&self) -> MutexGuard<'_, HashMap<TailKey, Tail>> {
-        self.tails.lock().expect("nothing panics while it holds the tails")
+    fn followed(&self) -> MutexGuard<'_, HashMap<TailKey, Tail>> {
+        self.followed.lock().expect("nothing panics while it holds the tails")
     }
 
     fn publish(&self, shared: &Mutex<Shared>, from: Cursor, reply: ReadReply) -> Offset {
@@ -156,52 +156,14 @@ async fn follow<B: Backend>(tails: Arc<Tails<B>>, key: TailKey, shared: Arc<Mute
                     return tails.end(&key, &shared);
                 }
             }
-            Err(refusal) => match pause(&refusal) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return tails.end(&key, &shared),
+            Err(refusal) => match recourse(&refusal) {
+                Recourse::Retry(pause) => tokio::time::sleep(pause).await,
+                // Each subscriber finds out for itself, with the words that fit its position.
+                Recourse::LookAgain | Recourse::StreamGone | Recourse::GiveUp => return tails.end(&key, &shared),
             },
         }
         if tails.is_deserted(&key, &shared) {
             return;
         }
-    }
-}
-
-/// How long to wait before the same read may succeed; `None`: it never will.
-pub(crate) fn pause(refusal: &Refusal) -> Option<Duration> {
-    match refusal.code {
-        Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable => {
-            Some(Duration::from_millis(refusal.retry_after_ms.unwrap_or(250).clamp(10, 10_000)))
-        }
-        Code::BadRequest
-        | Code::BadMessage
-        | Code::InvalidName
-        | Code::InvalidCursor
-        | Code::InvalidDefinition
-        | Code::InvalidInput
-        | Code::UnsupportedMediaType
-        | Code::TooLarge
-        | Code::WorkflowNotFound
-        | Code::RunNotFound
-        | Code::StreamNotFound
-        | Code::NotFound
-        | Code::ReservedName
-        | Code::StreamExists
-        | Code::StreamClosed
-        | Code::WorkflowExists
-        | Code::RunClosed
-        | Code::IdempotencyConflict
-        | Code::OtherHistory
-        | Code::OtherStream
-        | Code::Trimmed
-        | Code::BeyondEnd
-        | Code::ProducerFenced
-        | Code::ProducerGap
-        | Code::SequenceConflict
-        | Code::StaleAttempt
-        | Code::ForgedToken
-        | Code::ChunkGap
-        | Code::OutcomeUnknown
-        | Code::Internal => None,
     }
 }

@@ -12,7 +12,8 @@ use super::worker::after;
 use crate::backend::{Backend, Read, ReadReply, StreamInfo};
 use crate::chunk::Chunk;
 use crate::inbox::Address;
-use crate::stream_tail::{Member, TailKey, pause};
+use crate::recourse::{Recourse, recourse};
+use crate::stream_tail::{Member, TailKey};
 use crate::subscription::{Step, Subscription};
 
 /// Event types in one filter: more is no filter.
@@ -147,13 +148,10 @@ impl<B: Backend> State<B> {
     }
 
     fn look_up_failed(&mut self, address: Address, start: StreamStart, first: bool, refusal: &Refusal) {
-        match (pause(refusal), refusal.code) {
-            (Some(pause), _) => self.pending.push(after(pause, Outcome::OpenAgain { address, start, first })),
-            (None, Code::StreamNotFound) if !first => self.finish(address, EndStatus::Deleted),
-            (None, _) => {
-                self.forget(address);
-                self.object(address.id, refusal);
-            }
+        match recourse(refusal) {
+            Recourse::Retry(pause) => self.pending.push(after(pause, Outcome::OpenAgain { address, start, first })),
+            Recourse::StreamGone if !first => self.finish(address, EndStatus::Deleted),
+            Recourse::LookAgain | Recourse::StreamGone | Recourse::GiveUp => self.give_up(address, refusal),
         }
     }
 
@@ -176,6 +174,12 @@ impl<B: Backend> State<B> {
         let cursor = self.subscriptions.of(address).and_then(|subscription| subscription.position());
         self.forget(address);
         self.say(&ServerFrame::End { id: address.id, cursor, status });
+    }
+
+    /// Ends a subscription that cannot go on, and says why.
+    fn give_up(&mut self, address: Address, refusal: &Refusal) {
+        self.forget(address);
+        self.object(address.id, refusal);
     }
 
     fn forget(&mut self, address: Address) {
@@ -223,17 +227,14 @@ impl<B: Backend> State<B> {
     }
 
     fn read_failed(&mut self, address: Address, from: Cursor, refusal: &Refusal) {
-        match (pause(refusal), refusal.code) {
-            (Some(pause), _) => self.pending.push(after(pause, Outcome::ReadAgain { address })),
-            (None, Code::StreamNotFound) => self.finish(address, EndStatus::Deleted),
-            (None, Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::BeyondEnd) => {
+        match recourse(refusal) {
+            Recourse::Retry(pause) => self.pending.push(after(pause, Outcome::ReadAgain { address })),
+            Recourse::StreamGone => self.finish(address, EndStatus::Deleted),
+            Recourse::LookAgain => {
                 self.unfollow(address);
                 self.look_up(address, StreamStart::At(from), false);
             }
-            (None, _) => {
-                self.forget(address);
-                self.object(address.id, refusal);
-            }
+            Recourse::GiveUp => self.give_up(address, refusal),
         }
     }
 
@@ -273,10 +274,8 @@ impl<B: Backend> State<B> {
         if self.subscriptions.kept_bytes <= self.gateway.limits.feed_bytes {
             return;
         }
-        let kept = |subscriptions: &Subscriptions| {
-            subscriptions.all.values().map(|entry| entry.subscription.kept_bytes()).sum::<usize>()
-        };
-        self.subscriptions.kept_bytes = kept(&self.subscriptions);
+        self.subscriptions.kept_bytes =
+            self.subscriptions.all.values().map(|entry| entry.subscription.kept_bytes()).sum();
         if self.subscriptions.kept_bytes > self.gateway.limits.feed_bytes {
             let keeping = self.subscriptions.all.values().filter(|entry| entry.subscription.kept_bytes() > 0);
             let addresses: Vec<_> = keeping.map(|entry| entry.subscription.address).collect();

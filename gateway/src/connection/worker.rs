@@ -10,7 +10,7 @@ use super::outcome::Outcome;
 use super::state::State;
 use crate::backend::{AttachWorker, Backend, Chunk, ChunkTaken, PollWorker, StepOutcome, StepResult, WorkerPush};
 use crate::limits::millis;
-use crate::stream_tail::pause;
+use crate::recourse::{Recourse, recourse};
 
 /// Tasks that one poll brings at most, whatever a worker says about its slots.
 const MOST_TASKS: usize = 1024;
@@ -34,12 +34,11 @@ enum Poll {
 impl<B: Backend> State<B> {
     pub(super) fn work(&mut self, work: Work) {
         let slots = work.queues.iter().map(|queue| queue.slots as usize).sum::<usize>().clamp(1, MOST_TASKS);
-        match &mut self.worker {
-            Some(worker) => worker.slots = slots,
-            None => {
-                self.gateway.metrics.workers.inc();
-                self.worker = Some(Worker { slots, poll: Poll::Unattached });
-            }
+        if let Some(worker) = &mut self.worker {
+            worker.slots = slots;
+        } else {
+            self.gateway.metrics.workers.inc();
+            self.worker = Some(Worker { slots, poll: Poll::Unattached });
         }
         let request = AttachWorker { worker: self.session.clone(), queues: work.queues, holding: work.holding };
         let answer = self.gateway.backend.attach_worker(&self.tenant, request);
@@ -96,9 +95,9 @@ impl<B: Backend> State<B> {
                 }
                 self.poll_due();
             }
-            Err(refusal) => match pause(&refusal) {
-                Some(pause) => self.pending.push(after(pause, Outcome::PollAgain)),
-                None => self.give_up_working(refusal),
+            Err(refusal) => match recourse(&refusal) {
+                Recourse::Retry(pause) => self.pending.push(after(pause, Outcome::PollAgain)),
+                Recourse::LookAgain | Recourse::StreamGone | Recourse::GiveUp => self.give_up_working(refusal),
             },
         }
     }

@@ -207,7 +207,7 @@ pub(super) async fn signal<B: Backend>(
     let id = idempotency_key(request.headers())?.map(|key| key.as_str().to_owned());
     let limits = &gateway.limits;
     let bytes = read(request.into_body(), limits.event_bytes, limits).await?;
-    let payload = if bytes.is_empty() { Payload::null() } else { super::streams::one_json(bytes)? };
+    let payload = if bytes.is_empty() { Payload::null() } else { super::streams::one_json(&bytes)? };
     let request = SignalRun { run, name, id, payload };
     let accepted = gateway.backend.signal_run(&auth::principal().tenant, request).await?;
     Ok(answer(StatusCode::ACCEPTED, &json!({ "run": run, "duplicate": accepted.duplicate })))
@@ -253,9 +253,9 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Proble
 
 fn tags(tags: Map<String, Value>) -> Result<Vec<(String, String)>, Problem> {
     tags.into_iter()
-        .map(|(name, value)| match value {
-            Value::String(text) => Ok((name, text)),
-            other => Err(Problem::bad_request(format!("tag {name:?} is {other}, tags are strings"))),
+        .map(|(name, value)| match value.as_str() {
+            Some(text) => Ok((name, text.to_owned())),
+            None => Err(Problem::bad_request(format!("tag {name:?} is {value}, tags are strings"))),
         })
         .collect()
 }

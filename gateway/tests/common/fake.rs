@@ -242,7 +242,9 @@ impl State {
         }
         let history = self.history;
         let made = self.make(&stream, content_type);
-        events.into_iter().for_each(|payload| made.push("event", payload));
+        for payload in events {
+            made.push("event", payload);
+        }
         made.closed = closed;
         Ok(StreamCreated { created: true, info: made.info(history) })
     }
@@ -267,7 +269,9 @@ impl State {
             return Err(Refusal::new(Code::StreamClosed, format!("stream {name} is closed")));
         }
         let offset = Offset::new(stream.events.len() as u64);
-        events.into_iter().for_each(|payload| stream.push("event", payload));
+        for payload in events {
+            stream.push("event", payload);
+        }
         if let Some(producer) = &producer {
             stream.producers.insert(producer.id.as_str().to_owned(), (producer.epoch, producer.seq));
         }

@@ -89,9 +89,9 @@ impl Open {
         let mut stream = TcpStream::connect(address).await.expect("connects");
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([name, ": ", value, "\r\n"]);
         }
-        head += &format!("content-length: {}\r\n\r\n", body.len());
+        head.extend(["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
         stream.write_all(head.as_bytes()).await.expect("sent");
         // A server that refuses by the head alone may not wait for the body.
         let _ = stream.write_all(body).await;
@@ -147,7 +147,7 @@ impl Open {
         loop {
             while let Some((frame, rest)) = self.text.split_once("\n\n") {
                 let frame = Sse::parse(frame);
-                self.text = rest.to_owned();
+                self.text = rest.into();
                 if let Some(frame) = frame {
                     return Some(frame);
                 }

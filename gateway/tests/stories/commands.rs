@@ -29,7 +29,8 @@ async fn appends_are_taken_in_order_and_answered_with_their_offset() {
         }
     }
     let events = server.fake.events("a");
-    let texts: Vec<_> = events.iter().map(|event| String::from_utf8(event.payload.data.to_vec()).unwrap()).collect();
+    let texts: Vec<_> =
+        events.iter().map(|event| String::from_utf8(event.payload.data.to_vec()).expect("UTF-8")).collect();
     assert_eq!(texts, (0..500).map(|n| format!(r#"{{"n": {n}}}"#)).collect::<Vec<_>>());
 }
 

@@ -55,7 +55,7 @@ async fn messages_that_are_too_large_are_refused_with_1009() {
     let parts = [masked(TEXT_PART, &half), masked(MORE_PART, &half), masked(LAST_PART, b" ")].concat();
     check(&server, &parts, 1009).await;
     // A head that promises four terabytes is refused before any of them come.
-    let mut promise = vec![TEXT, 0x80 | 127];
+    let mut promise = vec![TEXT, 0x80 | 0x7f];
     promise.extend((4_u64 << 40).to_be_bytes());
     promise.extend([0; 4]);
     check(&server, &promise, 1009).await;

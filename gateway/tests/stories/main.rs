@@ -1,5 +1,5 @@
 //! What clients of a gateway live through, over real sockets, with a node in memory behind it.
-#![allow(clippy::unwrap_used, reason = "tests may")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects; all else is a failure")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -64,7 +64,7 @@ async fn who_prefers_to_wait_gets_the_result() {
     let waiting = tokio::spawn(start_and_wait(at, "respond-async, wait=30"));
     until("it waits", async || fake.reads() >= 2).await;
     fake.finish_run(crate::common::fake::run_id(1), r#"{"text": "done"}"#);
-    let reply = waiting.await.unwrap();
+    let reply = waiting.await.expect("no panic");
     assert_eq!((reply.status, reply.header("preference-applied")), (200, Some("wait=30")));
     assert_eq!((&reply.json()["status"], &reply.json()["output"]), (&json!("completed"), &json!({"text": "done"})));
     let late = start_and_wait(at, "wait=0").await;
@@ -101,8 +101,11 @@ async fn runs_are_listed_page_by_page() {
 async fn a_run_is_signalled_and_cancelled() {
     let server = Server::start().await;
     let at = server.address;
-    let run: RunId =
-        post(at, "/v1/runs", r#"{"workflow":"draft"}"#).await.json()["run"].as_str().unwrap().parse().unwrap();
+    let run: RunId = post(at, "/v1/runs", r#"{"workflow":"draft"}"#).await.json()["run"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
     let signal = post(at, &format!("/v1/runs/{run}/signals/go"), "[1]").await;
     assert_eq!((signal.status, signal.json()), (202, json!({"run": run, "duplicate": false})));
     let events = server.fake.events(&format!("runs/{run}"));

@@ -221,7 +221,7 @@ async fn a_long_poll_waits_for_what_comes() {
     let poll = tokio::spawn(async move { get(at, "/v1/streams/a?offset=now&live=long-poll").await });
     crate::common::until("it waits", async || server.fake.reads() == 1).await;
     server.fake.append("a", "event", 2);
-    let reply = poll.await.unwrap();
+    let reply = poll.await.expect("no panic");
     assert_eq!((reply.status, reply.header("stream-up-to-date")), (200, Some("true")));
     assert!(!reply.json().as_array().expect("an array").is_empty());
     let cursor: u64 = reply.header("stream-cursor").expect("a cursor").parse().expect("a number");

@@ -195,7 +195,7 @@ async fn a_filter_sends_what_it_names_and_marks_the_rest() {
     server.fake.append("a", "noise", 3);
     match client.frame().await {
         ServerFrame::Mark { id: 1, cursor, head } => {
-            assert_eq!((cursor.next, head), (Offset::new(25), Offset::new(25)))
+            assert_eq!((cursor.next, head), (Offset::new(25), Offset::new(25)));
         }
         other => panic!("expected a mark, got {other:?}"),
     }

@@ -56,7 +56,7 @@ async fn chunks_and_results_are_answered_in_order_once_they_are_durable() {
     for expect in 1..=3 {
         match client.frame().await {
             ServerFrame::Took { token, seq: Some(seq), result: false } => {
-                assert_eq!((token.as_str(), seq), ("t1", expect))
+                assert_eq!((token.as_str(), seq), ("t1", expect));
             }
             other => panic!("unexpected {other:?}"),
         }
@@ -96,13 +96,13 @@ async fn a_worker_whose_socket_is_gone_is_detached() {
 async fn a_worker_without_a_socket_polls() {
     let server = Server::start().await;
     let (address, fake) = (server.address, server.fake.clone());
-    let first = json!({"worker": "w", "queues": serde_json::from_str::<serde_json::Value>(QUEUES).unwrap(),
+    let first = json!({"worker": "w", "queues": serde_json::from_str::<serde_json::Value>(QUEUES).expect("JSON"),
         "holding": [{"token": "t0", "next_seq": 2}], "wait_ms": 0});
     let reply = post(address, "/v1/workers/poll", &first.to_string()).await;
     assert_eq!(reply.json(), json!({"tasks": [], "cancel": [], "held": [{"token": "t0", "status": {"next_seq": 2}}]}));
     let waiting = tokio::spawn(async move { post(address, "/v1/workers/poll", r#"{"worker":"w"}"#).await });
     fake.give("w", WorkerPush::Task(task("t1")));
-    let reply = waiting.await.unwrap().json();
+    let reply = waiting.await.expect("no panic").json();
     assert_eq!((&reply["tasks"][0]["token"], &reply["tasks"][0]["task"]), (&json!("t1"), &json!("draft")));
     let say = async |path: &str, body: &str| post(address, &format!("/v1/workers/{path}"), body).await;
     let reply = say("chunk", r#"{"worker":"w","token":"t1","seq":0,"data":"Hel"}"#).await;

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde_json::json;
-use types::{Code, Cursor, Refusal, StreamName, StreamStart, TenantId};
+use types::{Cursor, Refusal, StreamName, StreamStart, TenantId};
 
 use super::messages::Shape;
 use super::names;
@@ -18,8 +18,8 @@ use super::read::cache_cursor;
 use crate::backend::{Backend, Read, ReadReply, StreamInfo};
 use crate::gateway::Gateway;
 use crate::limits::millis;
+use crate::recourse::{Recourse, recourse};
 use crate::resume::{self, Plan};
-use crate::stream_tail::pause;
 
 /// How long a browser waits before it connects again.
 const RETRY: &str = "retry: 1000\n\n";
@@ -75,7 +75,7 @@ impl<B: Backend> Tail<B> {
     /// What is said before anything is read: what is missing, and where the reader stands if nothing is there to read.
     fn first(&mut self, info: &StreamInfo, plan: Plan) -> String {
         let mut out = RETRY.to_owned();
-        self.tell_gap(&mut out, plan, info);
+        tell_gap(&mut out, plan, info);
         if self.at.next == info.head {
             if info.closed {
                 self.end(&mut out, "closed");
@@ -85,13 +85,6 @@ impl<B: Backend> Tail<B> {
             self.next = Next::Read { wait: false };
         }
         out
-    }
-
-    fn tell_gap(&self, out: &mut String, plan: Plan, info: &StreamInfo) {
-        if let Plan::Gap { from, to, reason } = plan {
-            let data = json!({ "from": from, "to": to, "reason": reason, "low": info.low });
-            frame(out, "gap", Some(to), &data.to_string());
-        }
     }
 
     /// The next frames; `None` when it is over.
@@ -113,16 +106,18 @@ impl<B: Backend> Tail<B> {
                 () = self.gateway.drained() => return None,
             };
             match answer {
-                Ok(reply) => return Some(self.read(reply)),
-                Err(refusal) => match pause(&refusal) {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return self.failed(refusal).await,
+                Ok(reply) => return Some(self.read(&reply)),
+                Err(refusal) => match recourse(&refusal) {
+                    Recourse::Retry(pause) => tokio::time::sleep(pause).await,
+                    Recourse::LookAgain => return self.look_again().await,
+                    Recourse::StreamGone => return Some(self.deleted()),
+                    Recourse::GiveUp => return Some(self.failed(&refusal)),
                 },
             }
         }
     }
 
-    fn read(&mut self, reply: ReadReply) -> String {
+    fn read(&mut self, reply: &ReadReply) -> String {
         let mut out = String::new();
         let came = !reply.events.is_empty();
         self.at = self.at.at(self.at.next.after(reply.events.len() as u64));
@@ -166,24 +161,36 @@ impl<B: Backend> Tail<B> {
         self.next = Next::Nothing;
     }
 
-    /// The position is gone, or the stream: says so and goes on or ends.
-    async fn failed(&mut self, refusal: Refusal) -> Option<String> {
+    fn deleted(&mut self) -> String {
         let mut out = String::new();
-        match refusal.code {
-            Code::StreamNotFound => self.end(&mut out, "deleted"),
-            Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::BeyondEnd => {
-                let info = self.gateway.backend.stream(&self.tenant, self.stream.clone()).await.ok()?;
-                let plan = resume::plan(StreamStart::At(self.at), &info);
-                self.at = plan.position();
-                self.tell_gap(&mut out, plan, &info);
-            }
-            code => {
-                let data = json!({ "code": code, "detail": refusal.message });
-                frame(&mut out, "failed", None, &data.to_string());
-                self.next = Next::Nothing;
-            }
-        }
+        self.end(&mut out, "deleted");
+        out
+    }
+
+    fn failed(&mut self, refusal: &Refusal) -> String {
+        let mut out = String::new();
+        let data = json!({ "code": refusal.code, "detail": refusal.message });
+        frame(&mut out, "failed", None, &data.to_string());
+        self.next = Next::Nothing;
+        out
+    }
+
+    /// The position is gone: says what is missing and goes on.
+    async fn look_again(&mut self) -> Option<String> {
+        // Should the stream be gone as well, the browser finds out when it connects again.
+        let info = self.gateway.backend.stream(&self.tenant, self.stream.clone()).await.ok()?;
+        let plan = resume::plan(StreamStart::At(self.at), &info);
+        self.at = plan.position();
+        let mut out = String::new();
+        tell_gap(&mut out, plan, &info);
         Some(out)
+    }
+}
+
+fn tell_gap(out: &mut String, plan: Plan, info: &StreamInfo) {
+    if let Plan::Gap { from, to, reason } = plan {
+        let data = json!({ "from": from, "to": to, "reason": reason, "low": info.low });
+        frame(out, "gap", Some(to), &data.to_string());
     }
 }
 

@@ -29,10 +29,10 @@ pub(super) fn events(media: Option<&str>, body: &Bytes, limits: &Limits) -> Resu
         let message = format!("one request appends at most {} events, not {}", limits.request_events, events.len());
         return Err(Problem::new(Code::TooLarge, message));
     }
-    match events.iter().any(|event| event.data.len() > limits.event_bytes) {
-        true => Err(too_large("one event", limits.event_bytes)),
-        false => Ok(events),
+    if events.iter().any(|event| event.data.len() > limits.event_bytes) {
+        return Err(too_large("one event", limits.event_bytes));
     }
+    Ok(events)
 }
 
 fn json_events(body: &Bytes) -> Result<Vec<Payload>, Problem> {
@@ -47,8 +47,8 @@ fn json_events(body: &Bytes) -> Result<Vec<Payload>, Problem> {
 }
 
 /// A body that is one JSON value, array or not.
-pub(in crate::http) fn one_json(body: Bytes) -> Result<Payload, Problem> {
-    let text = checked(&body)?;
+pub(in crate::http) fn one_json(body: &Bytes) -> Result<Payload, Problem> {
+    let text = checked(body)?;
     let one: &RawValue = serde_json::from_str(text).map_err(not_json)?;
     let part = body.slice_ref(one.get().as_bytes());
     Ok(Payload::json(part))
@@ -91,7 +91,7 @@ impl Shape {
         let most: usize = events.iter().map(|event| event.payload.data.len() + 2).sum();
         let mut body = Vec::with_capacity(most + 2);
         match self {
-            Self::Events => array(&mut body, events, |event, body| event.encode_json(body)),
+            Self::Events => array(&mut body, events, Event::encode_json),
             Self::Json => array(&mut body, events, json_or_event),
             Self::Bytes { .. } => events.iter().for_each(|event| body.extend_from_slice(&event.payload.data)),
         }

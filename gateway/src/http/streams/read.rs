@@ -19,7 +19,7 @@ use crate::limits::millis;
 use crate::resume::{self, Plan};
 
 /// The protocol counts its cache cursors in intervals since 2024-10-09T00:00:00Z.
-const CURSOR_EPOCH: Duration = Duration::from_secs(1_728_432_000);
+const CURSOR_EPOCH: Duration = Duration::from_hours(480_120);
 const CURSOR_INTERVAL: Duration = Duration::from_secs(20);
 /// By how many intervals, at most, a cursor jumps ahead that would not move otherwise: an hour.
 const CURSOR_JUMP: u64 = 180;
@@ -129,7 +129,7 @@ async fn catch_up<B: Backend>(
         return Ok(answer.response(StatusCode::OK, names::NO_STORE));
     }
     let tag = answer.tag();
-    if headers.get(IF_NONE_MATCH).is_some_and(|given| given == &tag) {
+    if headers.get(IF_NONE_MATCH).is_some_and(|given| *given == tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     let keep = if answer.is_up_to_date() { names::NO_CACHE } else { names::KEEP };

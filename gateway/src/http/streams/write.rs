@@ -3,6 +3,7 @@
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, LOCATION};
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use types::{Code, ProducerId, Refusal, StreamName, TenantId};
@@ -29,10 +30,8 @@ pub(super) async fn create<B: Backend>(
     names::refuse_unsupported(&parts.headers)?;
     let content_type = media_type(&parts.headers)?.filter(|media| media != JSON);
     let body = read(body, gateway.limits.request_bytes, &gateway.limits).await?;
-    let events = match body.is_empty() {
-        true => Vec::new(),
-        false => messages::events(content_type.as_deref(), &body, &gateway.limits)?,
-    };
+    let events =
+        if body.is_empty() { Vec::new() } else { messages::events(content_type.as_deref(), &body, &gateway.limits)? };
     let closed = names::asks_to_close(&parts.headers);
     let request = CreateStream { stream, content_type, events, closed };
     let created = gateway.backend.create_stream(&auth::principal().tenant, request).await?;
@@ -45,7 +44,7 @@ pub(super) async fn create<B: Backend>(
 /// The stream's own address as the client wrote it.
 fn location(parts: &Parts) -> HeaderValue {
     let path = parts.uri.path();
-    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    let authority = parts.uri.authority().map(Authority::as_str);
     let host = authority.or_else(|| parts.headers.get(HOST)?.to_str().ok());
     let absolute = host.map_or_else(|| path.to_owned(), |host| format!("http://{host}{path}"));
     HeaderValue::from_str(&absolute).unwrap_or(HeaderValue::from_static("/v1/streams/"))
@@ -152,26 +151,26 @@ async fn not_taken<B: Backend>(
         detail.and_then(|(_, value)| value.parse::<u64>().ok())
     };
     let (epoch, expected) = (number("epoch"), number("expected"));
-    match refusal.code {
-        Code::StreamClosed => {
-            let info = gateway.backend.stream(tenant, stream).await?;
-            if close_only && producer.is_none() {
-                return closed_already(&info, &[]);
-            }
-            Err(closed(refusal, &info))
-        }
-        Code::ProducerFenced => Err(with_number(refusal.into(), names::PRODUCER_EPOCH, epoch)),
-        Code::ProducerGap => {
-            let new_epoch = expected == Some(0) && producer.is_some_and(|producer| producer.epoch > 0);
-            let received = producer.map(|producer| producer.seq);
-            let problem = with_number(refusal.into(), names::EXPECTED_SEQ, expected);
-            let problem = with_number(problem, names::RECEIVED_SEQ, received);
-            // The protocol calls a new epoch that does not start at 0 a malformed request, not a conflict.
-            Err(if new_epoch { problem.status(StatusCode::BAD_REQUEST) } else { problem })
-        }
-        _ if refusal.code == Code::UnsupportedMediaType => Err(Problem::from(refusal).status(StatusCode::CONFLICT)),
-        _ => Err(refusal.into()),
+    let code = refusal.code;
+    if code == Code::StreamClosed {
+        let info = gateway.backend.stream(tenant, stream).await?;
+        let done = close_only && producer.is_none();
+        return if done { closed_already(&info, &[]) } else { Err(closed(refusal, &info)) };
     }
+    let problem = Problem::from(refusal);
+    Err(if code == Code::ProducerFenced {
+        with_number(problem, names::PRODUCER_EPOCH, epoch)
+    } else if code == Code::ProducerGap {
+        let new_epoch = expected == Some(0) && producer.is_some_and(|producer| producer.epoch > 0);
+        let problem = with_number(problem, names::EXPECTED_SEQ, expected);
+        let problem = with_number(problem, names::RECEIVED_SEQ, producer.map(|producer| producer.seq));
+        // The protocol calls a new epoch that does not start at 0 a malformed request, not a conflict.
+        if new_epoch { problem.status(StatusCode::BAD_REQUEST) } else { problem }
+    } else if code == Code::UnsupportedMediaType {
+        problem.status(StatusCode::CONFLICT)
+    } else {
+        problem
+    })
 }
 
 fn with_number(problem: Problem, name: HeaderName, number: Option<u64>) -> Problem {
