@@ -6,6 +6,7 @@ mod error;
 mod keys;
 mod kind;
 mod overrides;
+mod reference;
 mod settings;
 mod suggest;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use workflow::{Growth, Jitter, RetryPolicy};
 
 pub use self::error::{ConfigError, Origin, Problem, ProblemCode};
 pub use self::overrides::ConfigOverrides;
+pub use self::reference::reference;
 use self::settings::Settings;
 use crate::config_file::ConfigFile;
 use crate::telemetry::{LogFormat, LogLevel};

@@ -9,7 +9,7 @@ pub(crate) struct Key {
     pub(crate) path: &'static str,
     pub(crate) kind: Kind,
     pub(crate) state: State,
-    /// One sentence, for docs/configuration.md.
+    /// What follows from it, in a sentence or two; empty where nothing does yet.
     pub(crate) about: &'static str,
 }
 
@@ -24,6 +24,11 @@ pub(crate) enum State {
 }
 
 impl Key {
+    /// The last part of its path.
+    pub(crate) fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().expect("splitting gives at least one part")
+    }
+
     /// Its environment variable: `HEADWATER_NODE__LISTEN`.
     pub(crate) fn variable(&self) -> String {
         format!("{ENVIRONMENT_PREFIX}{}", self.path.to_uppercase().replace('.', "__"))
@@ -54,7 +59,7 @@ const fn other(path: &'static str, default: &'static str, kind: Kind, about: &'s
 }
 
 const fn not_yet(path: &'static str, kind: Kind, named: &'static str, instead: &'static str) -> Key {
-    Key { path, kind, state: State::NotYet { named, instead }, about: instead }
+    Key { path, kind, state: State::NotYet { named, instead }, about: "" }
 }
 
 const fn choice(allowed: &'static [&'static str], not_yet: &'static [&'static str]) -> Kind {

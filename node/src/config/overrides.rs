@@ -6,19 +6,13 @@ use super::settings::Settings;
 /// Texts as they were given; they are checked together with the other sources.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigOverrides {
-    /// `--data-dir`
+    /// `--data`
     pub data_dir: Option<String>,
     /// `--listen`
     pub listen: Option<String>,
     /// `--admin-listen`
     pub admin_listen: Option<String>,
-    /// `--partitions`
-    pub partitions: Option<String>,
-    /// `--log-format`
-    pub log_format: Option<String>,
-    /// `--log-level`
-    pub log_level: Option<String>,
-    /// `--set key=value`, for any key, in the order given.
+    /// `--set key=value`, for any key, in the order given; weaker than a flag of its own.
     pub set: Vec<(String, String)>,
 }
 
@@ -28,12 +22,9 @@ impl ConfigOverrides {
             settings.put_named(path, text, Origin::Flag { flag: format!("--set {path}") });
         }
         let named = [
-            ("node.data_dir", "--data-dir", &self.data_dir),
+            ("node.data_dir", "--data", &self.data_dir),
             ("node.listen", "--listen", &self.listen),
             ("node.admin_listen", "--admin-listen", &self.admin_listen),
-            ("node.partitions", "--partitions", &self.partitions),
-            ("node.log_format", "--log-format", &self.log_format),
-            ("node.log_level", "--log-level", &self.log_level),
         ];
         for (path, flag, text) in named {
             if let Some(text) = text {

@@ -1,29 +1,29 @@
 //! "Did you mean": the name nearest to what was written.
 
-use super::keys::{self, KEYS};
+use super::keys::{ENVIRONMENT_PREFIX, KEYS, Key};
 
 /// Longer than any setting's name: not worth comparing.
 const MAX_COMPARED: usize = 128;
 
-/// For a name in the section `section` (empty: the root): a neighbour of nearly the same name, else the whole path of
-/// a setting that is called so somewhere else.
+/// For a name in the section `section` (empty: the root): a neighbour of nearly the same name, else one that begins so,
+/// else the whole path of a setting that is called so somewhere else.
 pub(crate) fn key(section: &str, name: &str) -> Option<String> {
     let neighbours = members(section);
-    let moved = || KEYS.iter().find(|key| key.path.rsplit('.').next() == Some(name)).map(|key| key.path.to_owned());
-    closest(name, neighbours.into_iter()).map(str::to_owned).or_else(moved)
+    // Whoever writes `jitter` for `jitter_factor` knows what is meant, but no distance does.
+    let begins = || neighbours.iter().copied().find(|neighbour| name.len() >= 3 && neighbour.starts_with(name));
+    let near = closest(name, &neighbours).or_else(begins).map(str::to_owned);
+    near.or_else(|| KEYS.iter().find(|key| key.name() == name).map(|key| key.path.to_owned()))
 }
 
-/// For an environment variable: one of nearly the same name, one underscore too few included.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    let known: Vec<String> = KEYS.iter().map(keys::Key::variable).collect();
-    let single = name.replace("__", "_");
-    let near = |known: &&String| known.replace("__", "_") == single;
-    known
-        .iter()
-        .find(near)
-        .map(String::as_str)
-        .or_else(|| closest(name, known.iter().map(String::as_str)))
-        .map(str::to_owned)
+/// For an environment variable: one of nearly the same name, an underscore too few or the section left out included.
+pub(crate) fn variable(written: &str) -> Option<String> {
+    let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let single = written.replace("__", "_");
+    let underscore = || known.iter().copied().find(|known| known.replace("__", "_") == single).map(str::to_owned);
+    let bare = written.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or(written).to_lowercase();
+    let section = || KEYS.iter().find(|key| key.name() == bare).map(Key::variable);
+    underscore().or_else(section).or_else(|| closest(written, &known).map(str::to_owned))
 }
 
 /// The names directly in a section, in the table's order.
@@ -41,18 +41,14 @@ pub(crate) fn members(section: &str) -> Vec<&'static str> {
     names
 }
 
-fn closest<'n>(written: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+fn closest<'n>(written: &str, known: &[&'n str]) -> Option<&'n str> {
     if written.len() > MAX_COMPARED {
         return None;
     }
     let written = written.to_lowercase();
-    // Whoever writes `jitter` for `jitter_factor` knows what is meant, but no distance does.
-    let begins = |name: &&'n str| written.len() >= 3 && name.to_lowercase().starts_with(&written);
     let near = |name: &'n str| {
         let distance = strsim::damerau_levenshtein(&written, &name.to_lowercase());
         (distance <= (name.len() / 4).clamp(1, 4)).then_some((distance, name))
     };
-    let known: Vec<&str> = known.collect();
-    let nearest = known.iter().copied().filter_map(near).min().map(|(_, name)| name);
-    nearest.or_else(|| known.into_iter().find(begins))
+    known.iter().copied().filter_map(near).min().map(|(_, name)| name)
 }

@@ -272,22 +272,24 @@ fn flags_are_stronger_than_the_environment_and_that_than_the_file() {
         Config::from_sources(file, env, overrides).expect("all of it is allowed")
     };
     let env = [("HEADWATER_NODE__PARTITIONS", "3"), ("HEADWATER_NODE__DRAIN_MS", "3")];
+    let set = [("node.listen", "127.0.0.1:5"), ("node.partitions", "4"), ("workers.reclaim_ms", "5")];
     let overrides = ConfigOverrides {
-        partitions: Some("4".to_owned()),
-        set: vec![("node.partitions".to_owned(), "5".to_owned()), ("workers.reclaim_ms".to_owned(), "5".to_owned())],
+        listen: Some("127.0.0.1:6".to_owned()),
+        set: set.map(|(key, text)| (key.to_owned(), text.to_owned())).into(),
         ..ConfigOverrides::default()
     };
     let config = load(&env, &overrides);
     assert_eq!((config.partitions.get(), config.drain_ms, config.reclaim_ms), (4, 3, 5));
+    assert_eq!(config.listen.port(), 6);
     assert_eq!(config.log_level.to_string(), "warn");
 }
 
 #[test]
 fn a_wrong_value_is_refused_even_where_a_stronger_source_replaces_it() {
-    let overrides = ConfigOverrides { partitions: Some("4".to_owned()), ..ConfigOverrides::default() };
-    let file = ConfigFile::parse("node.yaml", "node: {partitions: 0}").expect("it is YAML");
+    let overrides = ConfigOverrides { listen: Some("127.0.0.1:1".to_owned()), ..ConfigOverrides::default() };
+    let file = ConfigFile::parse("node.yaml", "node: {listen: everywhere}").expect("it is YAML");
     let result = Config::from_sources(file, std::iter::empty(), &overrides);
-    insta::assert_snapshot!(sentences(result), @"node.yaml:1:20: `node.partitions` is `0`, but only a whole number from 1 to 1024 is allowed (out_of_bounds)");
+    insta::assert_snapshot!(sentences(result), @"node.yaml:1:16: `node.listen` is `everywhere`, but an address of this machine itself with a port, such as 127.0.0.1:7400 is expected (wrong_kind)");
 }
 
 #[test]
@@ -297,6 +299,7 @@ fn variables_that_look_like_settings_must_be_settings() {
     insta::assert_snapshot!(check("HEADWATER_NODE__DATA_DIR", ""), @"HEADWATER_NODE__DATA_DIR: `node.data_dir` has no value; a directory is expected, or leave it out (no_value)");
     insta::assert_snapshot!(check("HEADWATER_NODE_DATA_DIR", "data"), @"HEADWATER_NODE_DATA_DIR: there is no setting of this name; did you mean `HEADWATER_NODE__DATA_DIR`? (unknown_key)");
     insta::assert_snapshot!(check("HEADWATER_NODE__LISTNE", "data"), @"HEADWATER_NODE__LISTNE: there is no setting of this name; did you mean `HEADWATER_NODE__LISTEN`? (unknown_key)");
+    insta::assert_snapshot!(check("HEADWATER_LISTEN", "127.0.0.1:1"), @"HEADWATER_LISTEN: there is no setting of this name; did you mean `HEADWATER_NODE__LISTEN`? (unknown_key)");
     insta::assert_snapshot!(check("HEADWATER_WORKERS__CIRCUIT_BREAKER", "5"), @"HEADWATER_WORKERS__CIRCUIT_BREAKER: there is no setting of this name; docs/configuration.md lists all (unknown_key)");
 }
 
@@ -308,6 +311,10 @@ fn variables_of_others_are_passed_over() {
         ("HEADWATER_PORT_7400_TCP_ADDR", "10.0.0.1"),
         ("HEADWATER_URL", "http://127.0.0.1:7400"),
         ("HEADWATER_CONFIG", "node.yaml"),
+        ("HEADWATER_NODE", "http://127.0.0.1:7400"),
+        ("HEADWATER_CACHE", "/var/cache"),
+        ("HEADWATER_TASK", "summarize"),
+        ("HEADWATER_PATH", "/do/0/summarize"),
         ("NODE__LISTEN", "0.0.0.0:1"),
         ("PATH", "/bin"),
     ];
@@ -390,18 +397,9 @@ fn a_development_node_needs_a_directory_and_an_address() {
 #[test]
 fn the_documentation_has_a_row_for_every_setting() {
     let document = std::fs::read_to_string(in_repository("docs/configuration.md")).expect("docs/configuration.md");
-    let rows: Vec<String> = keys::KEYS.iter().map(row).collect();
+    let rows = reference();
     let missing: Vec<_> = rows.iter().filter(|row| !document.contains(row.as_str())).collect();
-    assert!(missing.is_empty(), "docs/configuration.md lacks these rows:\n{}", rows.join("\n"));
+    assert!(missing.is_empty(), "docs/configuration.md lacks these rows:\n{missing:#?}");
     let table_rows = document.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(table_rows, rows.len(), "docs/configuration.md has rows of settings that are not there");
-}
-
-fn row(key: &keys::Key) -> String {
-    let (default, about) = match key.state {
-        keys::State::InForce { default } => (format!("`{default}`"), key.about.to_owned()),
-        keys::State::NotYet { instead, .. } => ("–".to_owned(), format!("**Not yet in force**: {instead}.")),
-    };
-    let allowed = key.kind.to_string();
-    format!("| `{}` | {default} | {allowed} | {about} | `{}` |", key.path, key.variable())
 }
