@@ -176,8 +176,11 @@ impl Committer {
         self.shared.queue.close(AppendError::Closed);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            // A panic has said so itself.
-            let _ = thread.join();
+            // The last handle may be dropped by a callback, on a thread of the log: that one ends by itself. A thread
+            // that panicked has said so.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
         }
         self.shared.failure().map_or(Ok(()), Err)
     }

@@ -111,7 +111,7 @@ fn a_flipped_bit_is_named_and_never_served() {
             // The newest blocks are looked at by the opening, which says what is gone.
             Err(error) => {
                 let named = matches!(&error, OpenError::AcknowledgedDataMissing { .. } | OpenError::Damaged { .. });
-                assert!(named && position >= Position::new(22), "{error}");
+                assert!(named && position >= Position::new(20), "{error}");
                 continue;
             }
             Ok(log) => log.read(p, position, 1, 1).expect_err("a damaged record was served"),
