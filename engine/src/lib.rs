@@ -26,7 +26,7 @@ mod stream;
 mod timer;
 mod token;
 
-pub use command::{Answer, Command, Decision, Outcome, ProducerStamp};
+pub use command::{Answer, AppendEvents, Command, Decision, Outcome, ProducerStamp, StartRun};
 pub use definition::{Definition, DefinitionName};
 pub use digest::Digest;
 pub use effect::{Effect, Offer};

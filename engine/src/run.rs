@@ -168,7 +168,12 @@ impl Run {
                 self.entries += u32::from(path.is_some());
                 self.scope_mut(*scope).exit_task(path.is_some(), output.clone(), *next);
             }
-            RunEvent::ErrorRaised { scope, error, .. } => self.scope_mut(*scope).raise(error),
+            RunEvent::ErrorRaised { scope, error, .. } => {
+                // What was open inside the task that failed is left with it.
+                self.drop_descendants(*scope);
+                self.entries += 1;
+                self.scope_mut(*scope).raise(error);
+            }
             RunEvent::ErrorCaught { scope, error, retry } => self.catch(*scope, error, *retry),
             RunEvent::FunctionBound { definition, .. } => self.functions.push((**definition).clone()),
             RunEvent::StepScheduled { step, scope, path, function, input, task_input } => {

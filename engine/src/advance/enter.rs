@@ -3,7 +3,7 @@
 use serde_json::Value;
 use types::Payload;
 use workflow::error as error_types;
-use workflow::program::{Flow, ForTask, SwitchCase, TaskKind, Variables, WorkerCall};
+use workflow::program::{Flow, ForTask, SwitchCase, TaskKind, WorkerCall};
 use workflow::{Expression, Template};
 
 use super::Drive;
@@ -87,7 +87,7 @@ impl Drive<'_> {
         match from {
             None => Ok(Input { value: raw, changed: None }),
             Some(from) => {
-                let value = from.evaluate(&raw, &self.variables(scope, None)?, &self.moment())?;
+                let value = from.evaluate(&raw, &self.variables(scope, None, &|name| from.uses(name))?, &self.moment())?;
                 let changed = Some(payload(&value)?);
                 Ok(Input { value, changed })
             }
@@ -169,7 +169,7 @@ impl Drive<'_> {
         turn: u32,
     ) -> Result<bool, TaskError> {
         let Some(condition) = &task.while_ else { return Ok(true) };
-        let mut variables = self.variables(scope, Some(data))?;
+        let mut variables = self.variables(scope, Some(data), &|name| condition.uses(name))?;
         variables.insert(task.each.clone(), value(item)?);
         variables.insert(task.at.clone(), Value::from(turn));
         Ok(condition.holds(data, &variables, &self.moment())?)
@@ -202,18 +202,18 @@ impl Drive<'_> {
     }
 
     fn holds(&self, condition: &Expression, scope: u32, raw: &Value) -> Result<bool, TaskError> {
-        Ok(condition.holds(raw, &self.variables(scope, None)?, &self.moment())?)
+        Ok(condition.holds(raw, &self.variables(scope, None, &|name| condition.uses(name))?, &self.moment())?)
     }
 
     fn holds_with_input(&self, condition: &Expression, scope: u32, input: &Value) -> Result<bool, TaskError> {
-        Ok(condition.holds(input, &self.variables(scope, Some(input))?, &self.moment())?)
+        Ok(condition.holds(input, &self.variables(scope, Some(input), &|name| condition.uses(name))?, &self.moment())?)
     }
 
     fn evaluate(&self, template: &Template, scope: u32, input: &Value) -> Result<Value, TaskError> {
         if let Some(constant) = template.constant() {
             return Ok(constant.clone());
         }
-        let variables: Variables = self.variables(scope, Some(input))?;
+        let variables = self.variables(scope, Some(input), &|name| template.uses(name))?;
         Ok(template.evaluate(input, &variables, &self.moment())?)
     }
 

@@ -69,7 +69,8 @@ impl Drive<'_> {
     }
 
     fn shape(&self, scope: u32, task: &Task, input: &Value, raw: &Value) -> Result<Shaped, TaskError> {
-        let mut variables = self.variables(scope, Some(input))?;
+        let uses = |name: &str| [&task.output_as, &task.export_as].into_iter().flatten().any(|shape| shape.uses(name));
+        let mut variables = self.variables(scope, Some(input), &uses)?;
         variables.insert("output".to_owned(), raw.clone());
         let output = match &task.output_as {
             Some(template) => Some(template.evaluate(raw, &variables, &self.moment())?),
@@ -135,7 +136,7 @@ impl Drive<'_> {
         let raw = &self.run.scope(scope).data;
         match &self.program.output_as {
             Some(template) => {
-                let mut variables = self.variables(scope, Some(&value(&self.run.input)?))?;
+                let mut variables = self.variables(scope, Some(&value(&self.run.input)?), &|name| template.uses(name))?;
                 let raw = value(raw)?;
                 variables.insert("output".to_owned(), raw.clone());
                 payload(&template.evaluate(&raw, &variables, &self.moment())?).map(Some)

@@ -64,7 +64,7 @@ impl Drive<'_> {
 
     fn catch_variables(&self, parent: u32, catch: &Catch, error: &WorkflowError) -> Result<Variables, TaskError> {
         let input = super::view::value(self.run.scope(parent).input())?;
-        let mut variables = self.variables(parent, Some(&input))?;
+        let mut variables = self.variables(parent, Some(&input), &|_| true)?;
         variables.insert(catch.as_.clone(), error.to_json());
         Ok(variables)
     }
@@ -90,7 +90,7 @@ impl Drive<'_> {
         template: &ErrorTemplate,
         input: &Value,
     ) -> Result<(), TaskError> {
-        let variables = self.variables(scope, Some(input))?;
+        let variables = self.variables(scope, Some(input), &|_| true)?;
         let text = |template: &Template| match template.evaluate(input, &variables, &self.moment())? {
             Value::String(text) => Ok(text),
             other => Err(TaskError::new(format!("a field of the error is {other}, not a string"))),

@@ -32,20 +32,36 @@ impl Drive<'_> {
         Some(self.program.task(task))
     }
 
-    /// The variables in sight of a scope's current task. `input` is the task's own, once it has one.
-    pub(crate) fn variables(&self, scope: u32, input: Option<&Value>) -> Result<Variables, TaskError> {
+    /// The variables in sight of a scope's current task, as far as an expression `uses` them. `input` is the task's
+    /// own, once it has one.
+    pub(crate) fn variables(
+        &self,
+        scope: u32,
+        input: Option<&Value>,
+        uses: &dyn Fn(&str) -> bool,
+    ) -> Result<Variables, TaskError> {
         let mut variables = Variables::new();
-        variables.insert("context".to_owned(), self.run.context.as_ref().map_or(Ok(Value::Null), value)?);
-        variables.insert("workflow".to_owned(), self.workflow_variable()?);
-        variables.insert("runtime".to_owned(), json!({ "name": "headwater", "version": env!("CARGO_PKG_VERSION") }));
-        if let Some(task) = self.current_task(scope) {
+        if uses("context") {
+            variables.insert("context".to_owned(), self.run.context.as_ref().map_or(Ok(Value::Null), value)?);
+        }
+        if uses("workflow") {
+            variables.insert("workflow".to_owned(), self.workflow_variable()?);
+        }
+        if uses("runtime") {
+            variables.insert("runtime".to_owned(), json!({ "name": "headwater", "version": env!("CARGO_PKG_VERSION") }));
+        }
+        if uses("task")
+            && let Some(task) = self.current_task(scope)
+        {
             let address = self.run.scope(scope).address(&task.name, false);
             variables.insert("task".to_owned(), json!({ "name": task.name, "reference": address }));
         }
-        if let Some(input) = input {
+        if uses("input")
+            && let Some(input) = input
+        {
             variables.insert("input".to_owned(), input.clone());
         }
-        self.add_scope_variables(scope, &mut variables)?;
+        self.add_scope_variables(scope, uses, &mut variables)?;
         Ok(variables)
     }
 
@@ -60,19 +76,24 @@ impl Drive<'_> {
     }
 
     /// Loop variables and caught errors, from the outside in, so that an inner name hides an outer one.
-    fn add_scope_variables(&self, scope: u32, variables: &mut Variables) -> Result<(), TaskError> {
+    fn add_scope_variables(
+        &self,
+        scope: u32,
+        uses: &dyn Fn(&str) -> bool,
+        variables: &mut Variables,
+    ) -> Result<(), TaskError> {
         let scope = self.run.scope(scope);
         let Some(parent) = scope.parent else { return Ok(()) };
-        self.add_scope_variables(parent, variables)?;
+        self.add_scope_variables(parent, uses, variables)?;
         let Some(opener) = self.current_task(parent) else { return Ok(()) };
         match (&opener.kind, &scope.kind) {
-            (TaskKind::For(task), ScopeKind::For { items, iteration }) => {
+            (TaskKind::For(task), ScopeKind::For { items, iteration }) if uses(&task.each) || uses(&task.at) => {
                 if let Some(item) = items.get(*iteration as usize) {
                     variables.insert(task.each.clone(), value(item)?);
                     variables.insert(task.at.clone(), json!(iteration));
                 }
             }
-            (TaskKind::Try(task), ScopeKind::Catch { error }) => {
+            (TaskKind::Try(task), ScopeKind::Catch { error }) if uses(&task.catch.as_) => {
                 variables.insert(task.catch.as_.clone(), error.to_json());
             }
             (_, _) => {}
