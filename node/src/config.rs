@@ -37,7 +37,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Loopback. Port 0 asks for any free port.
     pub admin_listen: SocketAddr,
-    /// What a new data directory gets, and what an existing one must have.
+    /// What a new data directory gets; an existing one keeps its number.
     pub partitions: PartitionCount,
     /// At most one per partition.
     pub driver_threads: NonZeroUsize,
