@@ -87,7 +87,13 @@ pub(crate) static KEYS: &[Key] = &[
         "Where clients and workers connect. Port 0: any free one.",
     ),
     other("node.admin_listen", "127.0.0.1:7401", Kind::LoopbackAddress, "Where operators and metrics connect."),
-    whole("node.partitions", "16", 1, 1024, "How many partitions a new data directory gets; an existing one keeps its number."),
+    whole(
+        "node.partitions",
+        "16",
+        1,
+        1024,
+        "How many partitions a new data directory gets; an existing one keeps its number.",
+    ),
     other(
         "node.driver_threads",
         "auto",
