@@ -163,7 +163,7 @@ impl<'d> Compiler<'d> {
 
     /// A list of tasks as a block of its own.
     fn block(&mut self, at: &At<'d>, variables: &[String]) -> Option<BlockId> {
-        let items = self.list(at, "a list of tasks")?;
+        let items = self.list(at, "the tasks")?;
         if items.is_empty() {
             self.problem(at, "missing_field", "a list of tasks needs at least one task".to_owned());
             return None;
@@ -198,3 +198,6 @@ impl<'d> Compiler<'d> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,7 +202,8 @@ impl<'d> Compiler<'d> {
                 at.place.column += offset + u32::try_from(before).unwrap_or(0);
             }
             let mut message = format!("in the expression: {}", error.message);
-            if error.code == "bad_expression" && text.contains("${") && !text.trim_start().starts_with("${") {
+            let whole = text.trim().starts_with("${") && text.trim().ends_with('}');
+            if error.code == "bad_expression" && text.contains("${") && !whole {
                 message = "an expression stands wholly inside `${ … }` or wholly without it".to_owned();
             }
             self.suggest(&at, error.code, message, error.suggestion);

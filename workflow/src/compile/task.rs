@@ -223,9 +223,11 @@ impl<'d> Compiler<'d> {
         let over = match at.field("in") {
             Some(at) => match &at.node.content {
                 Content::List(_) => self.template(&at, &inside(variables)),
+                Content::Scalar { value, .. } if value.is_string() => self.data(&at, &inside(variables)),
                 Content::Scalar { .. } | Content::Map(_) => {
-                    let text = self.text(&at, "in").map(|_| ());
-                    text.and_then(|()| self.data(&at, &inside(variables)))
+                    let message = format!("`in` must be an expression or a list, not {}", at.node.kind());
+                    self.problem(&at, "wrong_type", message);
+                    None
                 }
             },
             None => self.missing(at, "in", "`for`"),

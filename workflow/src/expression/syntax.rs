@@ -112,6 +112,7 @@ fn nesting(tokens: &[Token<&str>], above: usize, left: &mut usize) -> Option<usi
 fn unreadable(source: &str, expected: &lex::Expect<&str>, at: &str) -> SyntaxError {
     let shown: String = at.chars().take(20).collect();
     let message = match expected.as_str() {
+        "identifier" => format!("a name is missing at `{shown}`"),
         "token" => format!("`{shown}` is not part of the expression language"),
         wanted if shown.is_empty() => format!("the expression ends where a {wanted} is missing"),
         wanted => format!("a {wanted} is missing at `{shown}`"),
