@@ -60,6 +60,14 @@ impl Node {
         }
     }
 
+    /// The items of a list; none of anything else.
+    pub(crate) fn items(&self) -> &[Node] {
+        match &self.content {
+            Content::List(items) => items,
+            Content::Scalar { .. } | Content::Map(_) => &[],
+        }
+    }
+
     pub(crate) fn fields(&self) -> Option<&[Field]> {
         match &self.content {
             Content::Map(fields) => Some(fields),
@@ -160,6 +168,7 @@ impl<'s> Reader<'s> {
         Self { source, nodes: 0, anchors: Vec::new() }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is foreign and open")]
     fn document(mut self) -> Result<Node, Problem> {
         let mut parser = Parser::new_from_str(self.source);
         let mut open: Vec<Open> = Vec::new();
@@ -200,6 +209,7 @@ impl<'s> Reader<'s> {
                     self.done(node, closed.anchor, size, &mut open, &mut root)?;
                 }
                 Event::Alias(anchor) => self.alias(anchor, place, &mut open, &mut root)?,
+                // The beginnings and ends of what is read whole, and what is only given when it is asked for.
                 _ => {}
             }
         }

@@ -66,6 +66,7 @@ pub enum Flow {
 
 /// What a task does.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few tasks, each is made once and read often")]
 pub enum TaskKind {
     Do(BlockId),
     /// The output replaces the data.

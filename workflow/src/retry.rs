@@ -100,11 +100,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_policy_overflows_or_exceeds_its_cap(
-            initial_ms: u64, cap_ms: u64, retry: u32, unit: f64, factor: f64, kind in 0..3, from_ms: u64, to_ms: u64,
+            initial_ms: u64, cap_ms: u64, retry: u32, unit: f64, factor: f64, kind in 0_usize..3, from_ms: u64, to_ms: u64,
         ) {
-            let growth = [Growth::Constant, Growth::Linear, Growth::Exponential(factor)][kind as usize];
+            let growth = [Growth::Constant, Growth::Linear, Growth::Exponential(factor)][kind];
             for jitter in [Jitter::None, Jitter::Factor(factor), Jitter::Between { from_ms, to_ms }] {
-                let policy = RetryPolicy { initial_ms, cap_ms, growth, jitter, ..RetryPolicy::standard() };
+                let policy = RetryPolicy { initial_ms, growth, cap_ms, jitter, ..RetryPolicy::standard() };
                 prop_assert!(policy.delay_ms(retry, unit) <= cap_ms);
             }
         }

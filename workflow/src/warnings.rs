@@ -15,7 +15,7 @@ use crate::suggest;
 /// Warnings of a program that compiled.
 pub(crate) fn of(program: &Program, root: &Node) -> Vec<Problem> {
     let mut check = Check { program, root, found: Vec::new() };
-    let start = program.input_from.as_ref().map_or(Shape::Unknown, |from| check.shape(from, &Shape::Unknown));
+    let start = program.input_from.as_ref().map_or(Shape::Unknown, |from| shape(from, &Shape::Unknown));
     check.block(program.root, &start);
     check.found.sort_by_key(|warning| (warning.line, warning.column));
     check.found.truncate(limits::MAX_PROBLEMS);
@@ -68,7 +68,7 @@ impl Check<'_> {
         let input = match &task.input_from {
             Some(from) => {
                 self.template(from, &at("/input/from"), raw);
-                self.shape(from, &before.shape)
+                shape(from, &before.shape)
             }
             None => before.shape.clone(),
         };
@@ -77,7 +77,7 @@ impl Check<'_> {
         let output = match &task.output_as {
             Some(output) => {
                 self.template(output, &at("/output/as"), (&made, &task.name));
-                self.shape(output, &made)
+                shape(output, &made)
             }
             None => made,
         };
@@ -96,7 +96,7 @@ impl Check<'_> {
             TaskKind::Set(data) => {
                 self.template(data, &at("/set"), input);
                 self.looks_like_expressions(data, &at("/set"));
-                self.shape(data, input.0)
+                shape(data, input.0)
             }
             TaskKind::Call(call) => {
                 if let Some(arguments) = &call.arguments {
@@ -133,14 +133,10 @@ impl Check<'_> {
     }
 
     fn case_pointer(&self, task: &Task, name: &str) -> String {
-        let index = (0..).take_while(|index| self.root.at(&format!("{}/switch/{index}", task.pointer)).is_some()).find(
-            |index| {
-                let case = self.root.at(&format!("{}/switch/{index}", task.pointer));
-                case.is_some_and(|case| case.field(name).is_some())
-            },
-        );
+        let cases = self.root.at(&format!("{}/switch", task.pointer)).map(Node::items).unwrap_or_default();
+        let index = cases.iter().position(|case| case.field(name).is_some()).unwrap_or(0);
         let token = name.replace('~', "~0").replace('/', "~1");
-        format!("{}/switch/{}/{token}/when", task.pointer, index.unwrap_or(0))
+        format!("{}/switch/{index}/{token}/when", task.pointer)
     }
 
     fn expression(&mut self, expression: &Expression, pointer: &str, (shape, by): (&Shape, &str)) {
@@ -173,15 +169,6 @@ impl Check<'_> {
                     self.template(field, &format!("{pointer}/{token}"), input);
                 }
             }
-        }
-    }
-
-    fn shape(&self, template: &Template, input: &Shape) -> Shape {
-        match template {
-            Template::Constant(Json::Object(object)) => Shape::Fields(object.keys().cloned().collect()),
-            Template::Map(fields) => Shape::Fields(fields.iter().map(|(name, _)| name.clone()).collect()),
-            Template::Expression(expression) => expression.shape(input),
-            Template::Constant(_) | Template::List(_) => Shape::Unknown,
         }
     }
 
@@ -224,6 +211,16 @@ impl Check<'_> {
             let message = format!("`{text}` is a plain text here, not an expression");
             self.warn("literal_expression", pointer, message, Some(format!("${{ {text} }}")));
         }
+    }
+}
+
+/// What is known of a template's value.
+fn shape(template: &Template, input: &Shape) -> Shape {
+    match template {
+        Template::Constant(Json::Object(object)) => Shape::Fields(object.keys().cloned().collect()),
+        Template::Map(fields) => Shape::Fields(fields.iter().map(|(name, _)| name.clone()).collect()),
+        Template::Expression(expression) => expression.shape(input),
+        Template::Constant(_) | Template::List(_) => Shape::Unknown,
     }
 }
 

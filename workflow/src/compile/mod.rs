@@ -126,7 +126,7 @@ impl<'d> Compiler<'d> {
         let text = self.text(&field, name)?;
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
         let edges = text.bytes().next().into_iter().chain(text.bytes().last()).all(|byte| byte != b'-');
-        if (1..=63).contains(&text.len()) && text.as_bytes().iter().all(|byte| plain(byte)) && edges {
+        if (1..=63).contains(&text.len()) && text.as_bytes().iter().all(plain) && edges {
             return Some(text.to_owned());
         }
         let message = format!("`{name}` has 1 to 63 letters, digits and hyphens, and no hyphen at its ends");
@@ -170,20 +170,20 @@ impl<'d> Compiler<'d> {
         }
         let id = BlockId(u32::try_from(self.blocks.len()).expect("there are fewer blocks than nodes"));
         self.blocks.push(Block { tasks: Vec::new() });
-        let named: Vec<Option<(&'d Field, At<'d>)>> =
+        let entries: Vec<Option<(&'d Field, At<'d>)>> =
             (0..items.len()).map(|index| self.single(&at.item(index), "a task", "- name: { … }")).collect();
-        self.check_task_names(&named);
-        let names: Vec<&str> = named.iter().map(|task| task.as_ref().map_or("", |(field, _)| &field.name)).collect();
-        for (index, task) in named.into_iter().enumerate() {
+        self.check_task_names(&entries);
+        let names: Vec<&str> = entries.iter().map(|task| task.as_ref().map_or("", |(field, _)| &field.name)).collect();
+        for (index, task) in entries.into_iter().enumerate() {
             let Some((field, at)) = task else { continue };
             self.task(&field.name, &at, index, id, &names, variables);
         }
         Some(id)
     }
 
-    fn check_task_names(&mut self, named: &[Option<(&'d Field, At<'d>)>]) {
+    fn check_task_names(&mut self, entries: &[Option<(&'d Field, At<'d>)>]) {
         let mut seen = std::collections::BTreeMap::new();
-        for (field, at) in named.iter().flatten() {
+        for (field, at) in entries.iter().flatten() {
             let name = field.name.as_str();
             if name.is_empty() || name.len() > limits::MAX_NAME_BYTES {
                 let message = format!("a task's name has 1 to {} bytes", limits::MAX_NAME_BYTES);

@@ -90,16 +90,14 @@ impl<'d> Compiler<'d> {
     }
 
     pub(super) fn text(&mut self, at: &At<'d>, name: &str) -> Option<&'d str> {
-        match at.node.text() {
-            Some(text) => Some(text),
-            None => {
-                let advice = match &at.node.content {
-                    Content::Scalar { value: Json::Number(_) | Json::Bool(_), .. } => "a text (put it in quotes)",
-                    Content::Scalar { .. } | Content::List(_) | Content::Map(_) => "a text",
-                };
-                self.wrong_type(at, &format!("`{name}`"), advice)
-            }
+        if let Some(text) = at.node.text() {
+            return Some(text);
         }
+        let advice = match &at.node.content {
+            Content::Scalar { value: Json::Number(_) | Json::Bool(_), .. } => "a text (put it in quotes)",
+            Content::Scalar { .. } | Content::List(_) | Content::Map(_) => "a text",
+        };
+        self.wrong_type(at, &format!("`{name}`"), advice)
     }
 
     pub(super) fn boolean(&mut self, at: &At<'d>, name: &str) -> Option<bool> {
@@ -136,14 +134,12 @@ impl<'d> Compiler<'d> {
 
     /// The only field of a map, as tasks and cases are written.
     pub(super) fn single(&mut self, at: &At<'d>, what: &str, example: &str) -> Option<(&'d Field, At<'d>)> {
-        match at.node.fields() {
-            Some([field]) => Some((field, at.below(field))),
-            Some(_) | None => {
-                let message = format!("{what} is a map with one field, its name: `{example}`");
-                self.problem(at, "wrong_type", message);
-                None
-            }
+        if let Some([field]) = at.node.fields() {
+            return Some((field, at.below(field)));
         }
+        let message = format!("{what} is a map with one field, its name: `{example}`");
+        self.problem(at, "wrong_type", message);
+        None
     }
 
     /// A condition: an expression, with or without `${ … }`.
@@ -204,7 +200,7 @@ impl<'d> Compiler<'d> {
             let mut message = format!("in the expression: {}", error.message);
             let whole = text.trim().starts_with("${") && text.trim().ends_with('}');
             if error.code == "bad_expression" && text.contains("${") && !whole {
-                message = "an expression stands wholly inside `${ … }` or wholly without it".to_owned();
+                message = String::from("an expression stands wholly inside `${ … }` or wholly without it");
             }
             self.suggest(&at, error.code, message, error.suggestion);
         }
@@ -238,14 +234,12 @@ impl<'d> Compiler<'d> {
         let mut parts = Vec::new();
         for (field, unit) in duration::FIELDS {
             let Some(at) = at.field(field) else { continue };
-            match at.node.to_json().as_u64() {
-                Some(count) => parts.push((count, unit)),
-                None => {
-                    let message = format!("`{field}` of a duration is a whole number, 0 or more");
-                    self.problem(&at, "bad_duration", message);
-                    return None;
-                }
-            }
+            let Some(count) = at.node.to_json().as_u64() else {
+                let message = format!("`{field}` of a duration is a whole number, 0 or more");
+                self.problem(&at, "bad_duration", message);
+                return None;
+            };
+            parts.push((count, unit));
         }
         Some(duration::sum(parts.into_iter()))
     }

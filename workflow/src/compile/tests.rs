@@ -33,11 +33,9 @@ fn refused(body: &str) -> String {
 }
 
 fn call_of(program: &Program) -> &WorkerCall {
-    let found = program.tasks.iter().find_map(|task| match &task.kind {
-        TaskKind::Call(call) => Some(call),
-        _ => None,
-    });
-    found.expect("there is a call")
+    let found = program.tasks.iter().find(|task| matches!(task.kind, TaskKind::Call(_))).expect("there is a call");
+    let TaskKind::Call(call) = &found.kind else { panic!("it was found by being one") };
+    call
 }
 
 #[test]

@@ -184,10 +184,8 @@ impl Machine<'_> {
             }
             Term::Native(native, arguments) => self.native(*native, arguments, env, spot, &mut Vec::new(), out),
             Term::Form(form, arguments) => builtins::forms::run(self, *form, arguments, env, spot, out),
-            Term::Path(term, keys) => match &**term {
-                Term::Identity => self.follow(keys, spot, out),
-                term => self.eval(term, env, spot, &mut |spot| self.follow(keys, spot, out)),
-            },
+            Term::Path(term, keys) if matches!(**term, Term::Identity) => self.follow(keys, spot, out),
+            Term::Path(term, keys) => self.eval(term, env, spot, &mut |spot| self.follow(keys, spot, out)),
             Term::ComputedPath(term, steps) => self.computed_path(term, steps, env, &spot, out),
         }
     }

@@ -51,7 +51,7 @@ pub(crate) fn add(left: Value, right: Value, meter: &Meter) -> Flow<Value> {
             let more = Value::Map(b);
             meter.allocate(more.fields().map_or(0, Fields::len) as u64 * 48)?;
             let fields = more.fields().into_iter().flatten();
-            change_map(&mut a, meter, |map| fields.for_each(|(name, value)| map.set(name.clone(), value.clone())))?;
+            change_map(&mut a, meter, |map| fields.for_each(|(name, value)| map.set(name, value.clone())))?;
             Ok(Value::Map(a))
         }
         (left, right) => Err(refused(&left, &right, "added")),
@@ -135,7 +135,7 @@ fn merge(left: Value, right: &Value, meter: &Meter) -> Flow<Value> {
             (old @ Value::Map(_), Value::Map(_)) => merge(old, value, meter)?,
             (_, value) => value.clone(),
         };
-        change_map(&mut map, meter, |map| map.set(name.clone(), new))?;
+        change_map(&mut map, meter, |map| map.set(name, new))?;
     }
     Ok(Value::Map(map))
 }

@@ -50,16 +50,9 @@ impl Meter {
 
     /// Uses up `steps` of work.
     pub(crate) fn work(&self, steps: u64) -> Flow {
-        match self.fuel.get().checked_sub(steps) {
-            Some(left) => {
-                self.fuel.set(left);
-                Ok(())
-            }
-            None => {
-                self.fuel.set(0);
-                Err(Stop::Limit(Exceeded::Work))
-            }
-        }
+        let left = self.fuel.get().checked_sub(steps);
+        self.fuel.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or(Stop::Limit(Exceeded::Work))
     }
 
     /// Pays for memory before it is allocated.

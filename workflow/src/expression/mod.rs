@@ -20,6 +20,7 @@ mod template;
 mod term;
 mod value;
 
+use std::cell::RefCell;
 use std::fmt;
 
 use serde_json::Value as Json;
@@ -102,7 +103,9 @@ impl Expression {
     pub fn parse(source: &str, scope: &Scope) -> Result<Self, Vec<SyntaxError>> {
         let (bare, from) = template::bare(source).unwrap_or((source, 0));
         let resolved = resolve::resolve(bare, scope).map_err(|mut errors| {
-            errors.iter_mut().for_each(|error| error.offset += from);
+            for error in &mut errors {
+                error.offset += from;
+            }
             errors
         })?;
         let form = match Shortcut::of(&resolved) {
@@ -167,7 +170,7 @@ impl Expression {
             moment: at,
             definitions: &resolved.definitions,
             globals: Globals::new(&resolved.globals, variables),
-            patterns: Default::default(),
+            patterns: RefCell::default(),
         };
         let mut results = Vec::new();
         let flow = convert::from_json(input, &machine.meter).and_then(|input| {

@@ -127,10 +127,10 @@ pub(crate) fn update(value: Value, keys: &[Value], meter: &Meter, change: &mut C
             Value::map(Fields::from_iter([(name.clone(), inner)]), meter)
         }
         (Value::Null, Value::Number(_)) => update(Value::list(Vec::new(), meter)?, keys, meter, change),
-        (Value::Null, Value::Map(_)) => match update(Value::Null, rest, meter, change)? {
-            new @ Value::List(_) => Ok(new),
-            _ => Err(not_a_list()),
-        },
+        (Value::Null, Value::Map(_)) => {
+            let new = update(Value::Null, rest, meter, change)?;
+            if matches!(new, Value::List(_)) { Ok(new) } else { Err(not_a_list()) }
+        }
         (Value::Map(map), Value::Text(name)) => update_field(map, name, rest, meter, change),
         (Value::List(list), Value::Number(number)) => update_item(list, *number, rest, meter, change),
         (Value::List(list), Value::Map(_)) => update_slice(list, key, rest, meter, change),
@@ -151,7 +151,7 @@ fn update_field(
 ) -> Flow<Value> {
     let old = change_map(&mut map, meter, |map| map.take(name))?;
     let new = update(old, rest, meter, change)?;
-    change_map(&mut map, meter, |map| map.set(name.clone(), new))?;
+    change_map(&mut map, meter, |map| map.set(name, new))?;
     Ok(Value::Map(map))
 }
 

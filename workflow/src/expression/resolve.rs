@@ -155,10 +155,13 @@ impl<'s> Resolver<'s> {
             Parsed::Obj(fields) => {
                 Term::Object(fields.into_iter().map(|(name, value)| self.field(name, value)).collect())
             }
-            Parsed::Neg(term) => match self.term(*term) {
-                Term::Literal(Value::Number(number)) => Term::Literal(Value::Number(number.negate())),
-                term => Term::Negate(Box::new(term)),
-            },
+            Parsed::Neg(term) => {
+                let term = self.term(*term);
+                if let Term::Literal(Value::Number(number)) = term {
+                    return Term::Literal(Value::Number(number.negate()));
+                }
+                Term::Negate(Box::new(term))
+            }
             Parsed::BinOp(left, op, right) => self.operator(*left, op, *right),
             Parsed::Label(name, body) => {
                 let entries = self.entries.len();
@@ -391,9 +394,12 @@ impl<'s> Resolver<'s> {
         self.entries.push(Entry::Definition { name, parameters, id, frames: self.frames });
         let (entries, frames) = (self.entries.len(), self.frames);
         for name in args {
-            self.push_frame(|frame| match name.starts_with('$') {
-                true => Entry::Variable { name, frame, parameter: true },
-                false => Entry::Filter { name, frame },
+            self.push_frame(|frame| {
+                if name.starts_with('$') {
+                    Entry::Variable { name, frame, parameter: true }
+                } else {
+                    Entry::Filter { name, frame }
+                }
             });
         }
         let body = self.term(body);
@@ -476,10 +482,10 @@ impl<'s> Resolver<'s> {
     fn step(&mut self, part: path::Part<Parsed<&'s str>>, lenient: bool) -> Step {
         let known = |kind| Step::Known(Key { kind, lenient });
         match part {
-            path::Part::Index(term) => match self.term(term) {
-                Term::Literal(key) => known(KeyKind::At(key)),
-                term => Step::Index(term, lenient),
-            },
+            path::Part::Index(term) => {
+                let term = self.term(term);
+                if let Term::Literal(key) = term { known(KeyKind::At(key)) } else { Step::Index(term, lenient) }
+            }
             path::Part::Range(None, None) => known(KeyKind::Each),
             path::Part::Range(from, until) => {
                 let from = from.map(|from| self.term(from));

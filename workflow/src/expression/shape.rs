@@ -15,24 +15,23 @@ pub(crate) enum Shape {
 
 /// The result's fields, where the term says them.
 pub(crate) fn of(term: &Term, input: &Shape) -> Shape {
-    match term {
-        Term::Identity => input.clone(),
-        Term::Object(fields) => {
-            let name = |(name, _): &(Term, Term)| match name {
-                Term::Literal(Value::Text(name)) => Some(name.to_string()),
-                _ => None,
-            };
-            fields.iter().map(name).collect::<Option<_>>().map_or(Shape::Unknown, Shape::Fields)
-        }
-        Term::Math(Math::Add, left, right) => match (of(left, input), of(right, input)) {
-            (Shape::Fields(mut left), Shape::Fields(right)) => {
-                left.extend(right);
-                Shape::Fields(left)
-            }
-            (_, _) => Shape::Unknown,
-        },
-        _ => Shape::Unknown,
+    if let Term::Identity = term {
+        return input.clone();
     }
+    if let Term::Object(fields) = term {
+        let name = |(name, _): &(Term, Term)| {
+            let Term::Literal(Value::Text(name)) = name else { return None };
+            Some(name.to_string())
+        };
+        return fields.iter().map(name).collect::<Option<_>>().map_or(Shape::Unknown, Shape::Fields);
+    }
+    if let Term::Math(Math::Add, left, right) = term
+        && let (Shape::Fields(mut left), Shape::Fields(right)) = (of(left, input), of(right, input))
+    {
+        left.extend(right);
+        return Shape::Fields(left);
+    }
+    Shape::Unknown
 }
 
 /// The fields of the input that the term reads as a matter of course: not those for whose absence it provides with
@@ -63,7 +62,11 @@ fn collect(term: &Term, fields: &mut Vec<String>) {
                 match step {
                     Step::Known(_) => {}
                     Step::Index(term, _) => collect(term, fields),
-                    Step::Slice(from, until, _) => from.iter().chain(until).for_each(|term| collect(term, fields)),
+                    Step::Slice(from, until, _) => {
+                        for term in from.iter().chain(until) {
+                            collect(term, fields);
+                        }
+                    }
                 }
             }
         }
@@ -80,7 +83,9 @@ fn collect(term: &Term, fields: &mut Vec<String>) {
                 collect(when, fields);
                 collect(then, fields);
             }
-            otherwise.iter().for_each(|term| collect(term, fields));
+            if let Some(otherwise) = otherwise {
+                collect(otherwise, fields);
+            }
         }
         Term::Object(pairs) => pairs.iter().for_each(|(name, value)| {
             collect(name, fields);

@@ -19,14 +19,17 @@ pub(crate) struct Shortcut {
 impl Shortcut {
     /// The expression as a plain path, if it is one.
     pub(crate) fn of(resolved: &Resolved) -> Option<Self> {
-        let (root, keys) = match &resolved.term {
-            Term::Path(root, keys) => (&**root, keys.as_slice()),
-            root => (root, [].as_slice()),
+        let (root, keys) = if let Term::Path(root, keys) = &resolved.term {
+            (&**root, keys.as_slice())
+        } else {
+            (&resolved.term, [].as_slice())
         };
-        let variable = match root {
-            Term::Identity => None,
-            Term::Global(at) => Some(resolved.globals[*at].clone()),
-            _ => return None,
+        let variable = if let Term::Global(at) = root {
+            Some(resolved.globals[*at].clone())
+        } else if matches!(root, Term::Identity) {
+            None
+        } else {
+            return None;
         };
         let fields = keys.iter().map(|key| match &key.kind {
             KeyKind::At(Value::Text(name)) if !key.lenient => Some(name.to_string()),

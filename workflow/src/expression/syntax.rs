@@ -23,14 +23,14 @@ pub(crate) fn parse(source: &str) -> Result<Term<&str>, Vec<SyntaxError>> {
         return Err(vec![refused]);
     }
     Parser::new(&tokens)
-        .parse(|parser| parser.term())
+        .parse(Parser::term)
         .map_err(|errors| errors.into_iter().map(|(expected, found)| unexpected(source, &expected, found)).collect())
 }
 
 /// Reads the definitions of the prelude, whose text a test keeps correct.
 pub(crate) fn parse_definitions(source: &'static str) -> Vec<Def<&'static str>> {
     let tokens = Lexer::new(source).lex().expect("the prelude is correct");
-    Parser::new(&tokens).parse(|parser| parser.defs()).expect("the prelude is correct")
+    Parser::new(&tokens).parse(Parser::defs).expect("the prelude is correct")
 }
 
 pub(super) fn bad(offset: usize, message: impl Into<String>) -> SyntaxError {
@@ -120,6 +120,7 @@ fn unreadable(source: &str, expected: &lex::Expect<&str>, at: &str) -> SyntaxErr
     bad(offset_of(source, at), message)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is foreign and open")]
 fn unexpected(source: &str, expected: &parse::Expect<&str>, found: Option<&Token<&str>>) -> SyntaxError {
     let wanted = match expected {
         parse::Expect::Just("") | parse::Expect::Nothing => "the end of the expression".to_owned(),

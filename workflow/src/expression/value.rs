@@ -109,7 +109,9 @@ impl Value {
     /// A new list, paid for and within the limits.
     pub(crate) fn list(items: Vec<Value>, meter: &Meter) -> Flow<Self> {
         let mut extent = Extent::default();
-        items.iter().for_each(|item| extent.add("", item));
+        for item in &items {
+            extent.add("", item);
+        }
         extent.check()?;
         meter.allocate(items.len() as u64 * PART_BYTES)?;
         Ok(Self::List(Arc::new(List { items, extent })))
@@ -118,7 +120,9 @@ impl Value {
     /// A new map, paid for and within the limits.
     pub(crate) fn map(fields: Fields, meter: &Meter) -> Flow<Self> {
         let mut extent = Extent::default();
-        fields.iter().for_each(|(name, value)| extent.add(name, value));
+        for (name, value) in &fields {
+            extent.add(name, value);
+        }
         extent.check()?;
         charge_fields(fields.len(), meter)?;
         Ok(Self::Map(Arc::new(Map { fields, extent })))
@@ -335,10 +339,10 @@ impl MapChange<'_> {
         old
     }
 
-    pub(crate) fn set(&mut self, name: Arc<str>, value: Value) {
-        self.0.extent.add(&name, &value);
+    pub(crate) fn set(&mut self, name: &Arc<str>, value: Value) {
+        self.0.extent.add(name, &value);
         if let Some(old) = self.0.fields.insert(name.clone(), value) {
-            self.0.extent.remove(&name, &old);
+            self.0.extent.remove(name, &old);
         }
     }
 

@@ -30,9 +30,8 @@ pub(crate) const NATIVES: &[Native] = &[
         contains(&input, &part[0]).map(Value::Bool)
     }),
     Native::new("bsearch", 1, binary_search),
-    Native::new("toarray", 0, |machine, input, _| match input {
-        Value::List(_) => Ok(input),
-        other => Value::list(vec![other], &machine.meter),
+    Native::new("toarray", 0, |machine, input, _| {
+        if input.items().is_some() { Ok(input) } else { Value::list(vec![input], &machine.meter) }
     }),
 ];
 

@@ -1,4 +1,6 @@
 //! The functions that are not written in the language itself, and which of jq's there are not, with the reason.
+#![expect(clippy::needless_pass_by_value, reason = "all have one signature; some change their input in place")]
+#![expect(clippy::unnecessary_wraps, reason = "all have one signature; some cannot fail")]
 
 pub(crate) mod arrays;
 pub(crate) mod forms;

@@ -155,9 +155,14 @@ fn uuid(machine: &Machine<'_>, _: Value, _: &[Value]) -> Flow<Value> {
     let draw = machine.meter.next_draw();
     let high = spread(machine.moment.seed ^ spread(draw));
     let low = spread(high ^ draw);
-    let (a, b, c) = (high >> 32, high >> 16 & 0xffff, high & 0x0fff | 0x4000);
-    let (d, e) = (low >> 48 & 0x3fff | 0x8000, low & 0xffff_ffff_ffff);
-    Ok(Value::text(format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")))
+    let version = high & 0x0fff | 0x4000;
+    let variant = low >> 48 & 0x3fff | 0x8000;
+    Ok(Value::text(format!(
+        "{:08x}-{:04x}-{version:04x}-{variant:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        low & 0xffff_ffff_ffff
+    )))
 }
 
 /// SplitMix64's finaliser (<https://prng.di.unimi.it/splitmix64.c>): neighbouring seeds give unrelated numbers.

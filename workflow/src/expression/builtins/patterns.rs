@@ -17,6 +17,7 @@ pub(crate) const NATIVES: &[Native] = &[Native::new("_match", 3, matches), Nativ
 
 /// What the flags of jq's regular expressions say.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the language's flags, each on or off")]
 struct Flags {
     global: bool,
     skip_empty: bool,
@@ -74,22 +75,18 @@ fn compile(machine: &Machine<'_>, pattern: &str, flags: Flags, written: &str) ->
 
 fn refused(pattern: &str, error: &regex::Error) -> String {
     let mut message = format!("{} is not a regular expression that can be used", shown(&Value::text(pattern)));
-    match error {
-        regex::Error::CompiledTooBig(_) => message.push_str(": it is too large once compiled"),
-        other => {
-            let last = other.to_string();
-            let reason = last.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            write!(message, ": {reason}").expect("a String takes everything");
-        }
+    if let regex::Error::CompiledTooBig(_) = error {
+        message.push_str(": it is too large once compiled");
+    } else {
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        write!(message, ": {reason}").expect("a String takes everything");
     }
     message
 }
 
-fn flags_of<'v>(flags: &'v Value) -> Flow<&'v str> {
-    match flags {
-        Value::Null => Ok(""),
-        other => text_of(other),
-    }
+fn flags_of(flags: &Value) -> Flow<&str> {
+    if matches!(flags, Value::Null) { Ok("") } else { text_of(flags) }
 }
 
 /// Searching costs, at worst, text times pattern.

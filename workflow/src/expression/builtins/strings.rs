@@ -66,10 +66,8 @@ fn strip(machine: &Machine<'_>, input: Value, affix: &Value, front: bool, back: 
 
 fn to_number(_: &Machine<'_>, input: Value, _: &[Value]) -> Flow<Value> {
     let Some(text) = input.as_text() else {
-        return match input {
-            Value::Number(_) => Ok(input),
-            other => Err(Stop::error(format!("{} cannot be parsed as a number", shown(&other)))),
-        };
+        let message = format!("{} cannot be parsed as a number", shown(&input));
+        return if input.as_number().is_some() { Ok(input) } else { Err(Stop::error(message)) };
     };
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     let number = match text.parse::<i64>() {
