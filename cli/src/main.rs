@@ -1,3 +1,24 @@
-//! The binary `headwater`: arguments in, a rendering of what the node says out.
+//! The binary `headwater`: arguments in, a rendering of what the node says out. Decides nothing that another crate could.
 
-fn main() {}
+mod arguments;
+mod commands;
+mod exit;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.json;
+    match commands::run(arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.tell(json);
+            failure.exit.into()
+        }
+    }
+}

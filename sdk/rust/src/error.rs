@@ -7,7 +7,6 @@ use crate::http::Problem;
 
 /// Why something asked of a node did not happen.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum Error {
     /// Nothing answers there. Nothing happened; try again when it does.
     #[error("{server} cannot be reached ({cause}); is the node running there?")]

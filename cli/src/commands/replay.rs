@@ -1,0 +1,94 @@
+//! `headwater replay`: folds a stopped node's log from its beginning, and holds it against what the kernel derives.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use engine::PartitionConfig;
+use indicatif::{ProgressBar, ProgressStyle};
+use node::inspect::{self, PartitionReplay, ReplayError};
+use node::{Config, ConfigOverrides};
+use serde_json::json;
+
+use super::{environment, stopped};
+use crate::exit::{Exit, Failure};
+use crate::render::{self, Style};
+
+const PROMISE: &str = "\
+Every event of the log is folded again, as a recovery without checkpoints would. With --verify the consequences of every
+cause are derived again and compared with what is logged: a log that was tampered with, or written by a kernel that
+decides otherwise, is named by partition and position.";
+
+#[derive(Debug, Args)]
+#[command(after_help = PROMISE)]
+pub(crate) struct Replay {
+    /// Derive again and compare
+    #[arg(long)]
+    verify: bool,
+    /// The configuration that the node ran with, where it has one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data directory of a stopped node
+    directory: PathBuf,
+}
+
+pub(crate) fn run(Replay { verify, config, directory }: Replay, json: bool) -> Result<Exit, Failure> {
+    let config = Config::load(config.as_deref(), environment(), &ConfigOverrides::default())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    // Nothing that is logged depends on the key of workers' tokens.
+    let config = PartitionConfig {
+        default_retry: config.default_retry,
+        idempotency_window_ms: config.idempotency_window_ms,
+        cancel_grace_ms: config.cancel_grace_ms,
+        ..PartitionConfig::new([0; 32])
+    };
+    let log = stopped::open(&directory)?;
+    let bar = ProgressBar::new(0)
+        .with_style(ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}").expect("the template is written above"));
+    let replayed = inspect::replay(&log, &config, verify, |partition, at, end| {
+        bar.set_message(format!("partition {partition}"));
+        bar.set_length(end.value());
+        bar.set_position(at.value());
+    });
+    bar.finish_and_clear();
+    let report = replayed.map_err(|error| failure(&error))?;
+    if json {
+        render::json(
+            &json!({ "verified": verify, "partitions": report.partitions.iter().map(as_json).collect::<Vec<_>>() }),
+        )?;
+        return Ok(Exit::Done);
+    }
+    print(&report.partitions, verify)?;
+    Ok(Exit::Done)
+}
+
+fn print(partitions: &[PartitionReplay], verify: bool) -> Result<(), Failure> {
+    let row = |replay: &PartitionReplay| {
+        let PartitionReplay { partition, events, digest, open_runs, causes, compared } = replay;
+        let numbers = [events.to_string(), open_runs.to_string(), causes.to_string(), compared.to_string()];
+        let [events, open_runs, causes, compared] = numbers;
+        [partition.to_string(), events, open_runs, causes, compared, format!("{digest:?}")]
+    };
+    let shown = partitions.iter().filter(|replay| replay.events > 0).map(row).collect();
+    let head = ["partition", "events", "open runs", "causes", "compared", "digest"];
+    render::table(head, shown, "the log is empty")?;
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let total: u64 = partitions.iter().map(|replay| replay.events).sum();
+    let verdict = if verify {
+        format!("{total} events replayed; what follows from every cause is what is logged")
+    } else {
+        format!("{total} events replayed; --verify also derives and compares them")
+    };
+    render::line(render::paint(Style::Green, &verdict, terminal))
+}
+
+fn as_json(replay: &PartitionReplay) -> serde_json::Value {
+    let PartitionReplay { partition, events, digest, open_runs, causes, compared } = replay;
+    json!({
+        "partition": partition, "events": events, "open_runs": open_runs, "causes": causes, "compared": compared,
+        "digest": format!("{digest:?}"),
+    })
+}
+
+fn failure(error: &ReplayError) -> Failure {
+    Failure::new(Exit::LogFailed, error.to_string())
+}

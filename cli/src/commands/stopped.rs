@@ -1,0 +1,36 @@
+//! What the commands share that look at a stopped node's data directory.
+
+use std::path::Path;
+
+use storage::{OpenError, ReadOnlyLog};
+
+use super::node_process::open_exit;
+use crate::exit::{Exit, Failure};
+
+/// A running node's files change under the eye: what looks wrong then may only be half written.
+pub(super) fn refuse_running(directory: &Path) -> Result<(), Failure> {
+    // A directory that cannot be opened is exactly what a verification is for.
+    match ReadOnlyLog::open(directory) {
+        Ok((log, _)) => refuse_in_use(&log, directory),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Opens the log to read it from beginning to end.
+pub(super) fn open(directory: &Path) -> Result<ReadOnlyLog, Failure> {
+    let (log, _) = ReadOnlyLog::open(directory).map_err(|error| failure(&error))?;
+    refuse_in_use(&log, directory)?;
+    Ok(log)
+}
+
+fn refuse_in_use(log: &ReadOnlyLog, directory: &Path) -> Result<(), Failure> {
+    match log.in_use_by() {
+        None => Ok(()),
+        Some(owner) => Err(Failure::new(Exit::Refused, format!("{} is in use by {owner}", directory.display()))
+            .advise("stop that node first")),
+    }
+}
+
+pub(super) fn failure(error: &OpenError) -> Failure {
+    Failure::new(open_exit(error), error.to_string())
+}

@@ -1,0 +1,232 @@
+//! How the program ends: a code for scripts, a sentence for people, and what to do next.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use headwater_client::{Code, Error};
+use serde_json::json;
+
+/// The end of `headwater help`. docs/operations.md has the same table.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  it failed: the run failed, the worker's program cannot start, a definition has mistakes, a proof does not hold
+   2  the command line, or what it was given, is wrong
+   3  there is no such workflow, run or stream
+   4  refused: a conflict, or something is closed or over a limit
+   5  the node cannot be reached, or takes no work just now: try again
+   6  the answer was lost: it may have happened; ask, or repeat with the same key
+  74  the log failed or is damaged; nothing acknowledged is served wrongly
+ 130  interrupted";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Failed,
+    Usage,
+    NotFound,
+    Refused,
+    Unreachable,
+    OutcomeUnknown,
+    LogFailed,
+    Interrupted,
+}
+
+impl Exit {
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Refused => 4,
+            Self::Unreachable => 5,
+            Self::OutcomeUnknown => 6,
+            Self::LogFailed => 74,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// What a node's refusal means for a script.
+    const fn of(code: Code) -> Self {
+        match code {
+            Code::BadRequest
+            | Code::BadMessage
+            | Code::InvalidName
+            | Code::InvalidCursor
+            | Code::InvalidDefinition
+            | Code::InvalidInput
+            | Code::UnsupportedMediaType
+            | Code::ReservedName => Self::Usage,
+            Code::WorkflowNotFound | Code::RunNotFound | Code::StreamNotFound | Code::NotFound => Self::NotFound,
+            Code::TooLarge
+            | Code::StreamExists
+            | Code::StreamClosed
+            | Code::WorkflowExists
+            | Code::RunClosed
+            | Code::IdempotencyConflict
+            | Code::OtherHistory
+            | Code::OtherStream
+            | Code::Trimmed
+            | Code::BeyondEnd
+            | Code::ProducerFenced
+            | Code::ProducerGap
+            | Code::SequenceConflict
+            | Code::StaleAttempt
+            | Code::ForgedToken
+            | Code::ChunkGap => Self::Refused,
+            Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable => Self::Unreachable,
+            Code::OutcomeUnknown => Self::OutcomeUnknown,
+            Code::Internal => Self::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.number())
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    /// A sentence without a full stop.
+    message: String,
+    /// The node's stable code, where it gave one.
+    code: Option<String>,
+    /// What to do now.
+    advice: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), code: None, advice: None }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Something of this machine did not work, such as reading a file.
+    pub(crate) fn local(doing: impl Display, error: impl Display) -> Self {
+        Self::new(Exit::Failed, format!("failed to {doing}: {error}"))
+    }
+
+    #[must_use]
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// On standard error, so that standard output holds answers only.
+    pub(crate) fn tell(&self, json: bool) {
+        if json {
+            let (message, code, advice) = (&self.message, &self.code, &self.advice);
+            let error = json!({ "message": message, "code": code, "advice": advice, "exit": self.exit.number() });
+            eprintln!("{}", json!({ "error": error }));
+            return;
+        }
+        eprintln!("headwater: {}", self.message);
+        if let Some(advice) = &self.advice {
+            eprintln!("  {advice}");
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match (&error, error.code()) {
+            (_, Some(code)) => Exit::of(code),
+            (Error::Unreachable { .. } | Error::NotUnderstood { .. }, None) => Exit::Unreachable,
+            (Error::Unanswered { .. }, None) => Exit::OutcomeUnknown,
+            (Error::Unusable(_), None) => Exit::Usage,
+            (Error::Refused(_) | Error::Problem(_), None) => Exit::Refused,
+        };
+        let advice = match &error {
+            Error::Unreachable { .. } => Some("start one with `headwater dev`, or name another with --server"),
+            Error::NotUnderstood { .. } => Some("is that the port of a Headwater node, of the same version as this?"),
+            Error::Refused(_) | Error::Problem(_) | Error::Unanswered { .. } | Error::Unusable(_) => {
+                error.code().and_then(advice)
+            }
+        };
+        // The node's own words may say it already.
+        let message = error.to_string();
+        let advice = advice.filter(|advice| !message.contains(advice));
+        let code = error.code().map(|code| code.as_str().to_owned());
+        Self { exit, message, code, advice: advice.map(str::to_owned) }
+    }
+}
+
+/// What helps with refusals that people meet often.
+fn advice(code: Code) -> Option<&'static str> {
+    match code {
+        Code::WorkflowNotFound => Some("`headwater workflow list` shows what is registered"),
+        Code::RunNotFound => Some("`headwater run list` shows the latest runs"),
+        Code::StreamNotFound => Some("a stream begins with the first `headwater stream append`"),
+        Code::WorkflowExists => Some("definitions never change: raise `document.version` and register again"),
+        Code::InvalidCursor | Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::BeyondEnd => {
+            Some("`--from begin` reads what is kept, `--from now` what comes")
+        }
+        Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable => Some("try again in a moment"),
+        Code::BadRequest
+        | Code::BadMessage
+        | Code::InvalidName
+        | Code::InvalidDefinition
+        | Code::InvalidInput
+        | Code::UnsupportedMediaType
+        | Code::TooLarge
+        | Code::NotFound
+        | Code::ReservedName
+        | Code::StreamExists
+        | Code::StreamClosed
+        | Code::RunClosed
+        | Code::IdempotencyConflict
+        | Code::ProducerFenced
+        | Code::ProducerGap
+        | Code::SequenceConflict
+        | Code::StaleAttempt
+        | Code::ForgedToken
+        | Code::ChunkGap
+        | Code::OutcomeUnknown
+        | Code::Internal => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_client::Refusal;
+
+    #[test]
+    fn a_script_can_tell_failures_apart() {
+        let refused = |code| Error::Refused(Refusal::new(code, "no"));
+        let check = |error: Error, exit: Exit| assert_eq!(Failure::from(error).exit, exit);
+        check(refused(Code::RunNotFound), Exit::NotFound);
+        check(refused(Code::WorkflowExists), Exit::Refused);
+        check(refused(Code::InvalidDefinition), Exit::Usage);
+        check(refused(Code::QueueFull), Exit::Unreachable);
+        check(Error::Unreachable { server: "x".into(), cause: "refused".into() }, Exit::Unreachable);
+        check(Error::Unanswered { server: "x".into(), cause: "reset".into() }, Exit::OutcomeUnknown);
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code() {
+        let all = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::NotFound,
+            Exit::Refused,
+            Exit::Unreachable,
+            Exit::OutcomeUnknown,
+            Exit::LogFailed,
+            Exit::Interrupted,
+        ];
+        for exit in all {
+            let number = exit.number().to_string();
+            assert!(EXIT_CODES.lines().any(|line| line.split_whitespace().next() == Some(&number)), "{exit:?}");
+        }
+    }
+}
