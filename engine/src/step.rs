@@ -16,6 +16,13 @@ pub struct Function {
     pub heartbeat_ms: Option<u64>,
 }
 
+impl Function {
+    /// Equal but for the retry policy.
+    pub(crate) fn is_same_call(&self, other: &Self) -> bool {
+        *self == Self { retry: self.retry.clone(), ..other.clone() }
+    }
+}
+
 /// A step that is not over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {

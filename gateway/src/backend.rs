@@ -3,7 +3,8 @@
 
 use std::future::Future;
 
-use protocol::{Event, Failure, HeldStatus, Holding, QueueSlots, Task};
+/// The wire's own shapes that pass through, so that a node needs nothing but this port.
+pub use protocol::{CHUNK, ChunkSource, EVENT, Event, Failure, HeldStatus, Holding, QueueSlots, Task};
 use serde::{Deserialize, Serialize};
 use types::{
     Cursor, History, IdempotencyKey, Incarnation, Offset, Payload, ProducerId, Refusal, RunId, StreamName, TenantId,

@@ -11,7 +11,7 @@ use super::error::TaskError;
 use super::view::{payload, value};
 use crate::event::{RunEvent, TimerSet};
 use crate::limits;
-use crate::scope::ScopeKind;
+use crate::scope::{Scope, ScopeKind};
 use crate::step::Function;
 use crate::timer::Purpose;
 
@@ -87,7 +87,8 @@ impl Drive<'_> {
         match from {
             None => Ok(Input { value: raw, changed: None }),
             Some(from) => {
-                let value = from.evaluate(&raw, &self.variables(scope, None, &|name| from.uses(name))?, &self.moment())?;
+                let value =
+                    from.evaluate(&raw, &self.variables(scope, None, &|name| from.uses(name))?, &self.moment())?;
                 let changed = Some(payload(&value)?);
                 Ok(Input { value, changed })
             }
@@ -130,7 +131,12 @@ impl Drive<'_> {
             schedule_to_start_ms: call.schedule_to_start_ms,
             heartbeat_ms: call.heartbeat_ms,
         };
-        let known = self.run.functions.iter().position(|bound| *bound == function);
+        // Without a policy of its own it keeps the default that it was first bound with, whatever the default is now.
+        let same = |bound: &Function| match &call.retry {
+            Some(_) => *bound == function,
+            None => bound.is_same_call(&function),
+        };
+        let known = self.run.functions.iter().position(same);
         let number = u32::try_from(known.unwrap_or(self.run.functions.len())).expect("a program has few functions");
         if known.is_none() {
             self.derive(RunEvent::FunctionBound { function: number, definition: Box::new(function) });
@@ -149,14 +155,29 @@ impl Drive<'_> {
     }
 
     fn items(&self, scope: u32, task: &ForTask, input: &Value) -> Result<Vec<Payload>, TaskError> {
-        match self.evaluate(&task.over, scope, input)? {
-            Value::Array(items) if items.len() > limits::FOR_ITEMS => {
-                Err(TaskError::new(format!("for.in yields {} items, the limit is {}", items.len(), limits::FOR_ITEMS)))
-            }
-            Value::Array(items) => items.iter().map(payload).collect(),
-            Value::Null => Ok(Vec::new()),
-            other => Err(TaskError::new(format!("for.in yields {}, not an array", kind_of(&other)))),
+        let items: Vec<Payload> = match self.evaluate(&task.over, scope, input)? {
+            Value::Array(items) => items.iter().map(payload).collect::<Result<_, _>>()?,
+            Value::Null => Vec::new(),
+            other => return Err(TaskError::new(format!("for.in yields {}, not an array", kind_of(&other)))),
+        };
+        let (kept, limit) = (items.len() + self.open_items(), limits::FOR_ITEMS);
+        if kept > limit {
+            return Err(TaskError::new(format!(
+                "for.in yields {} items, which makes {kept} in all open loops, the limit is {limit}",
+                items.len()
+            )));
         }
+        let (bytes, limit) = (items.iter().map(Payload::len).sum::<usize>(), limits::VALUE_BYTES);
+        if bytes > limit {
+            return Err(TaskError::new(format!("for.in yields {bytes} bytes, the limit is {limit}")));
+        }
+        Ok(items)
+    }
+
+    /// Items that the run keeps already.
+    fn open_items(&self) -> usize {
+        let kept = |scope: &Scope| if let ScopeKind::For { items, .. } = &scope.kind { items.len() } else { 0 };
+        self.run.scopes.values().map(kept).sum()
     }
 
     /// Whether the `while` of a `for` allows this turn.
@@ -206,7 +227,11 @@ impl Drive<'_> {
     }
 
     fn holds_with_input(&self, condition: &Expression, scope: u32, input: &Value) -> Result<bool, TaskError> {
-        Ok(condition.holds(input, &self.variables(scope, Some(input), &|name| condition.uses(name))?, &self.moment())?)
+        Ok(condition.holds(
+            input,
+            &self.variables(scope, Some(input), &|name| condition.uses(name))?,
+            &self.moment(),
+        )?)
     }
 
     fn evaluate(&self, template: &Template, scope: u32, input: &Value) -> Result<Value, TaskError> {

@@ -4,18 +4,22 @@ use std::fmt;
 
 use workflow::ExpressionError;
 
+use crate::limits;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TaskError(String);
 
 impl TaskError {
     pub(crate) fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
+        let sentence = sentence.into();
+        let end = sentence.char_indices().nth(limits::DETAIL_CHARS).map_or(sentence.len(), |(end, _)| end);
+        Self(sentence[..end].to_owned())
     }
 }
 
 impl From<ExpressionError> for TaskError {
     fn from(error: ExpressionError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 

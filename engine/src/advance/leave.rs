@@ -136,7 +136,8 @@ impl Drive<'_> {
         let raw = &self.run.scope(scope).data;
         match &self.program.output_as {
             Some(template) => {
-                let mut variables = self.variables(scope, Some(&value(&self.run.input)?), &|name| template.uses(name))?;
+                let mut variables =
+                    self.variables(scope, Some(&value(&self.run.input)?), &|name| template.uses(name))?;
                 let raw = value(raw)?;
                 variables.insert("output".to_owned(), raw.clone());
                 payload(&template.evaluate(&raw, &variables, &self.moment())?).map(Some)

@@ -84,7 +84,7 @@ impl Drive<'_> {
         if self.run.steps.is_empty() {
             self.derive(RunEvent::Cancelled);
         } else if !in_time {
-            let reason = format!("its steps did not stop within {} ms", self.config.cancel_grace_ms);
+            let reason = "its steps did not stop within the grace time".to_owned();
             self.derive(RunEvent::Terminated { reason });
         }
     }

@@ -105,6 +105,11 @@ impl Drive<'_> {
             detail: template.detail.as_ref().map(text).transpose()?,
             instance: template.instance.as_ref().map(text).transpose()?.or(pointer),
         };
+        let texts = [Some(&error.type_), error.title.as_ref(), error.detail.as_ref(), error.instance.as_ref()];
+        let bytes: usize = texts.into_iter().flatten().map(String::len).sum();
+        if bytes > limits::VALUE_BYTES {
+            return Err(TaskError::new(format!("the error has {bytes} bytes, the limit is {}", limits::VALUE_BYTES)));
+        }
         self.derive(RunEvent::ErrorRaised { scope, path: address.to_owned(), error });
         Ok(())
     }

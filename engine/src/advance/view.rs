@@ -48,7 +48,8 @@ impl Drive<'_> {
             variables.insert("workflow".to_owned(), self.workflow_variable()?);
         }
         if uses("runtime") {
-            variables.insert("runtime".to_owned(), json!({ "name": "headwater", "version": env!("CARGO_PKG_VERSION") }));
+            variables
+                .insert("runtime".to_owned(), json!({ "name": "headwater", "version": env!("CARGO_PKG_VERSION") }));
         }
         if uses("task")
             && let Some(task) = self.current_task(scope)

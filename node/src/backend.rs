@@ -1,0 +1,435 @@
+//! The node as a gateway sees it: requests are routed to their partition's driver, answers come back through its gate.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use engine::{Answer, AppendEvents, Command, ProducerStamp, StreamKey, Token};
+use gateway::backend::{
+    Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, PollWorker, Producer,
+    Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun, StartRun, StepOutcome,
+    StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered, WorkflowSource,
+};
+use gateway::backend::HeldStatus;
+use tokio::sync::{Semaphore, oneshot};
+use types::{Code, Offset, PartitionId, Refusal, RunId, StreamName, TenantId};
+
+use crate::catalogue;
+use crate::limits;
+use crate::partition::{AttemptView, Host, Query, Request, answer};
+use crate::router;
+use crate::translate::{self, cursor};
+
+/// A handle on the node; clones are the same node.
+#[derive(Clone, Debug)]
+pub struct NodeBackend {
+    host: Arc<Host>,
+    reads: Arc<Semaphore>,
+    draining: Arc<AtomicBool>,
+}
+
+type Outcome<T> = Result<T, Refusal>;
+
+impl NodeBackend {
+    pub(crate) fn new(host: Arc<Host>) -> Self {
+        Self { host, reads: Arc::new(Semaphore::new(limits::READS_AT_ONCE)), draining: Arc::default() }
+    }
+
+    /// From now on the node is not ready.
+    pub(crate) fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Sends a command to its partition at once; the future waits for the answer.
+    fn command<T: Send + 'static, F>(
+        &self,
+        partition: PartitionId,
+        command: Command,
+        make: F,
+    ) -> impl Future<Output = Outcome<T>> + Send + 'static + use<T, F>
+    where
+        F: FnOnce(&engine::Partition, Answer) -> T + Send + 'static,
+    {
+        let (reply, waiting) = oneshot::channel();
+        let request = Request::Command { command, answer: answer(reply, make) };
+        let taken = self.host.mailbox(partition).request(partition, request).map_err(|_| mailbox_full());
+        answered(taken, waiting)
+    }
+
+    fn query<T: Send + 'static, F>(
+        &self,
+        partition: PartitionId,
+        query: F,
+    ) -> impl Future<Output = Outcome<T>> + Send + 'static + use<T, F>
+    where
+        F: FnOnce(oneshot::Sender<Outcome<T>>) -> Query,
+    {
+        let (reply, waiting) = oneshot::channel();
+        let taken = self.host.mailbox(partition).request(partition, Request::Query(query(reply)));
+        answered(taken.map_err(|_| mailbox_full()), waiting)
+    }
+
+    fn partition_of(&self, tenant: &TenantId, stream: &StreamName) -> PartitionId {
+        stream.routing_hash(tenant).partition(self.host.partitions())
+    }
+
+    fn partition_of_run(&self, run: RunId) -> PartitionId {
+        run.routing_hash().partition(self.host.partitions())
+    }
+
+    fn follow(
+        &self,
+        tenant: &TenantId,
+        stream: StreamName,
+    ) -> impl Future<Output = Outcome<Arc<crate::fanout::Followed>>> + Send + 'static + use<> {
+        let key = StreamKey { tenant: tenant.clone(), name: stream };
+        let found = self.host.fanout.find(&key);
+        let asked = match &found {
+            Some(_) => None,
+            None => Some(self.query(self.partition_of(tenant, &key.name), |reply| Query::Follow { key, reply })),
+        };
+        async move {
+            match (found, asked) {
+                (Some(followed), _) => Ok(followed),
+                (None, Some(asked)) => asked.await,
+                (None, None) => unreachable!("a stream is found or asked for"),
+            }
+        }
+    }
+
+    fn start_command(&self, tenant: &TenantId, request: StartRun) -> Outcome<(PartitionId, Command)> {
+        let definition = self.host.catalogue.find(tenant, &request.workflow)?;
+        let now = self.host.now();
+        let run = router::new_run(tenant, request.key.as_deref(), request.idempotency_key.as_ref(), now);
+        let partition = self.partition_of_run(run);
+        if self.host.dispatcher.is_paused(partition) {
+            let message = "too many steps of this partition wait for workers: start more workers, or try again later";
+            return Err(Refusal::new(Code::QueueFull, message).retry_after_ms(limits::QUEUE_PAUSE_MS));
+        }
+        let start = engine::StartRun {
+            tenant: tenant.clone(),
+            run,
+            definition: definition.name,
+            hash: definition.hash,
+            key: request.key,
+            idempotency_key: request.idempotency_key,
+            input: request.input,
+            seed: router::random_u64(),
+            tags: request.tags,
+        };
+        Ok((partition, Command::StartRun(Box::new(start))))
+    }
+}
+
+fn mailbox_full() -> Refusal {
+    Refusal::new(Code::QueueFull, "the partition has more requests waiting than it may: slow down and try again")
+        .retry_after_ms(limits::MAILBOX_PAUSE_MS)
+}
+
+async fn answered<T>(taken: Outcome<()>, waiting: oneshot::Receiver<Outcome<T>>) -> Outcome<T> {
+    taken?;
+    // The answer is dropped only when the log failed or the node stopped with the request in flight.
+    waiting.await.unwrap_or_else(|_| {
+        let message = "the node stopped before it could say whether the request is durable: ask again once it is back";
+        Err(Refusal::new(Code::OutcomeUnknown, message))
+    })
+}
+
+fn token(text: &str) -> Outcome<Token> {
+    text.parse().map_err(|error: engine::TokenError| Refusal::new(Code::ForgedToken, error.to_string()))
+}
+
+fn stamp(producer: Producer) -> ProducerStamp {
+    ProducerStamp { id: producer.id, epoch: producer.epoch, sequence: producer.seq }
+}
+
+impl Backend for NodeBackend {
+    fn create_stream(
+        &self,
+        tenant: &TenantId,
+        request: CreateStream,
+    ) -> impl Future<Output = Outcome<StreamCreated>> + Send + 'static {
+        let partition = self.partition_of(tenant, &request.stream);
+        let history = self.host.history(partition);
+        let key = StreamKey { tenant: tenant.clone(), name: request.stream.clone() };
+        let command = Command::CreateStream {
+            tenant: tenant.clone(),
+            name: request.stream,
+            content_type: request.content_type,
+            events: request.events,
+            closed: request.closed,
+        };
+        self.command(partition, command, move |state, answer| {
+            let (_, info) = crate::fanout::view(state, &key, history).expect("a stream that was created is there");
+            StreamCreated { created: matches!(answer, Answer::Created { created: true }), info }
+        })
+    }
+
+    fn append(&self, tenant: &TenantId, request: Append) -> impl Future<Output = Outcome<Appended>> + Send + 'static {
+        let partition = self.partition_of(tenant, &request.stream);
+        let history = self.host.history(partition);
+        let key = StreamKey { tenant: tenant.clone(), name: request.stream.clone() };
+        let append = AppendEvents {
+            tenant: tenant.clone(),
+            name: request.stream,
+            events: request.events,
+            producer: request.producer.map(stamp),
+            expected: request.expected,
+            create: request.create,
+            close: request.close,
+        };
+        self.command(partition, Command::AppendEvents(Box::new(append)), move |state, answer| {
+            let (_, info) = crate::fanout::view(state, &key, history).expect("a stream that was appended to is there");
+            match answer {
+                Answer::Appended { offset, end, duplicate, closed } => {
+                    Appended { offset, cursor: cursor(&info, end), duplicate, closed }
+                }
+                other => unreachable!("an append is not answered with {other:?}"),
+            }
+        })
+    }
+
+    fn delete_stream(&self, tenant: &TenantId, stream: StreamName) -> impl Future<Output = Outcome<()>> + Send + 'static {
+        let partition = self.partition_of(tenant, &stream);
+        let command = Command::DeleteStream { tenant: tenant.clone(), name: stream };
+        self.command(partition, command, |_, _| ())
+    }
+
+    fn stream(&self, tenant: &TenantId, stream: StreamName) -> impl Future<Output = Outcome<StreamInfo>> + Send + 'static {
+        let followed = self.follow(tenant, stream);
+        async move { Ok(followed.await?.info()) }
+    }
+
+    fn read(&self, tenant: &TenantId, request: Read) -> impl Future<Output = Outcome<ReadReply>> + Send + 'static {
+        let followed = self.follow(tenant, request.stream.clone());
+        let (log, reads) = (self.host.log.clone(), self.reads.clone());
+        async move { crate::reader::read(followed.await?, &request, log, reads).await }
+    }
+
+    fn register_workflow(
+        &self,
+        tenant: &TenantId,
+        request: RegisterWorkflow,
+    ) -> impl Future<Output = Outcome<WorkflowRegistered>> + Send + 'static {
+        let (this, tenant) = (self.clone(), tenant.clone());
+        async move {
+            let checked = tokio::task::spawn_blocking(move || crate::registration::check(request.source)).await;
+            let checked = checked.unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the definition could not be checked")))?;
+            let command = Command::RegisterWorkflow {
+                tenant: tenant.clone(),
+                name: checked.name.clone(),
+                hash: checked.hash,
+                source: checked.source.clone(),
+            };
+            let name = checked.name.clone();
+            let registered = this.command(PartitionId::SYSTEM, command, move |state, answer| {
+                let known = state.definitions().find(|known| known.tenant == tenant && known.name == name);
+                let workflow = catalogue::info(known.expect("a definition that was registered is there"));
+                (workflow, matches!(answer, Answer::Registered { created: true }))
+            });
+            let (workflow, created) = registered.await?;
+            Ok(WorkflowRegistered { workflow, created, warnings: checked.warnings })
+        }
+    }
+
+    fn workflows(&self, tenant: &TenantId) -> impl Future<Output = Outcome<Vec<WorkflowInfo>>> + Send + 'static {
+        std::future::ready(Ok(self.host.catalogue.list(tenant)))
+    }
+
+    fn workflow(
+        &self,
+        tenant: &TenantId,
+        workflow: WorkflowRef,
+    ) -> impl Future<Output = Outcome<WorkflowSource>> + Send + 'static {
+        let found = self.host.catalogue.find(tenant, &workflow);
+        std::future::ready(found.map(|definition| catalogue::source(&definition)))
+    }
+
+    fn start_run(&self, tenant: &TenantId, request: StartRun) -> impl Future<Output = Outcome<RunAccepted>> + Send + 'static {
+        let this = self.clone();
+        let started = self.start_command(tenant, request).map(|(partition, command)| {
+            let history = this.host.history(partition);
+            this.command(partition, command, move |state, answer| match answer {
+                Answer::Started { run, duplicate } => {
+                    let incarnation = state.run(run).map(|run| run.incarnation);
+                    let cursor = incarnation.map(|incarnation| types::Cursor { history, incarnation, next: Offset::ZERO });
+                    (run, duplicate, cursor)
+                }
+                other => unreachable!("a start is not answered with {other:?}"),
+            })
+        });
+        let tenant = tenant.clone();
+        async move {
+            let (run, duplicate, begin) = started?.await?;
+            let begin = match begin {
+                Some(begin) => begin,
+                // A duplicate of a run that is closed and out of memory: its stream knows.
+                None => cursor(&this.follow(&tenant, StreamName::of_run(run)).await?.info(), Offset::ZERO),
+            };
+            Ok(RunAccepted { run, duplicate, cursor: begin })
+        }
+    }
+
+    fn signal_run(
+        &self,
+        tenant: &TenantId,
+        request: SignalRun,
+    ) -> impl Future<Output = Outcome<SignalAccepted>> + Send + 'static {
+        let command = Command::SignalRun {
+            tenant: tenant.clone(),
+            run: request.run,
+            name: request.name,
+            id: request.id,
+            payload: request.payload,
+        };
+        self.command(self.partition_of_run(request.run), command, |_, answer| SignalAccepted {
+            duplicate: matches!(answer, Answer::Signalled { duplicate: true }),
+        })
+    }
+
+    fn cancel_run(&self, tenant: &TenantId, request: CancelRun) -> impl Future<Output = Outcome<()>> + Send + 'static {
+        let command = Command::CancelRun { tenant: tenant.clone(), run: request.run, reason: request.reason };
+        self.command(self.partition_of_run(request.run), command, |_, _| ())
+    }
+
+    fn run(&self, tenant: &TenantId, run: RunId) -> impl Future<Output = Outcome<RunInfo>> + Send + 'static {
+        let tenant = tenant.clone();
+        self.query(self.partition_of_run(run), move |reply| Query::Run { tenant, run, reply })
+    }
+
+    fn runs(&self, tenant: &TenantId, filter: ListRuns) -> impl Future<Output = Outcome<RunPage>> + Send + 'static {
+        let limit = filter.limit.clamp(1, 1_000);
+        let filter = ListRuns { limit: limit + 1, ..filter };
+        let asked: Vec<_> = self
+            .host
+            .partitions()
+            .partitions()
+            .map(|partition| {
+                let (tenant, filter) = (tenant.clone(), filter.clone());
+                self.query(partition, |reply| Query::Runs { tenant, filter, reply })
+            })
+            .collect();
+        async move {
+            let mut runs = Vec::new();
+            for page in asked {
+                runs.extend(page.await?);
+            }
+            runs.sort_by_key(|info| crate::run_list::newest_first(info.run));
+            let more = runs.len() > limit;
+            runs.truncate(limit);
+            let next = if more { runs.last().map(|last| last.run) } else { None };
+            Ok(RunPage { runs, next })
+        }
+    }
+
+    fn attach_worker(
+        &self,
+        tenant: &TenantId,
+        request: AttachWorker,
+    ) -> impl Future<Output = Outcome<Vec<(String, HeldStatus)>>> + Send + 'static {
+        let (this, tenant) = (self.clone(), tenant.clone());
+        async move {
+            let mut held = Vec::new();
+            let mut current = Vec::new();
+            for holding in &request.holding {
+                let status = match holding.token.parse::<Token>() {
+                    Err(_) => HeldStatus::Superseded,
+                    Ok(token) => match this.attempt(token.clone()).await? {
+                        AttemptView::Superseded => HeldStatus::Superseded,
+                        AttemptView::Current { next_sequence } => {
+                            current.push(token);
+                            HeldStatus::NextSeq(next_sequence)
+                        }
+                    },
+                };
+                held.push((holding.token.clone(), status));
+            }
+            let (host, now) = (&this.host, this.host.now());
+            // Without slots first, so that what it holds is counted before it is given more.
+            host.send(host.dispatcher.attach(&request.worker, &tenant, Vec::new(), now));
+            for token in &current {
+                host.send(host.dispatcher.claim(&request.worker, token, now));
+            }
+            host.send(host.dispatcher.attach(&request.worker, &tenant, request.queues, now));
+            Ok(held)
+        }
+    }
+
+    fn poll_worker(
+        &self,
+        _tenant: &TenantId,
+        request: PollWorker,
+    ) -> impl Future<Output = Outcome<Vec<WorkerPush>>> + Send + 'static {
+        let host = self.host.clone();
+        async move {
+            let deadline = tokio::time::Instant::now() + Duration::from_millis(request.wait_ms);
+            loop {
+                let polled = host.dispatcher.poll(&request.worker, request.max, host.now());
+                let (pushes, bell) = polled.ok_or_else(|| unknown_worker(&request.worker))?;
+                if !pushes.is_empty() || tokio::time::Instant::now() >= deadline {
+                    return Ok(pushes);
+                }
+                // A ring between the poll and the wait is kept by `notify_one`.
+                drop(tokio::time::timeout_at(deadline, bell.notified()).await);
+            }
+        }
+    }
+
+    fn detach_worker(&self, _tenant: &TenantId, worker: String) {
+        self.host.send(self.host.dispatcher.detach(&worker, self.host.now()));
+    }
+
+    fn chunk(&self, tenant: &TenantId, request: Chunk) -> impl Future<Output = Outcome<ChunkTaken>> + Send + 'static {
+        let _ = tenant;
+        let taken = token(&request.token).map(|token| {
+            self.host.dispatcher.beat(&request.worker, &token, self.host.now());
+            let partition = self.partition_of_run(token.run);
+            let command = Command::AppendChunk { token, sequence: request.seq, data: request.data };
+            self.command(partition, command, |_, answer| match answer {
+                Answer::ChunkTaken { next_sequence } => ChunkTaken { next_seq: next_sequence },
+                other => unreachable!("a chunk is not answered with {other:?}"),
+            })
+        });
+        async move { taken?.await }
+    }
+
+    fn result(&self, _tenant: &TenantId, request: StepResult) -> impl Future<Output = Outcome<()>> + Send + 'static {
+        let taken = token(&request.token).map(|token| {
+            let partition = self.partition_of_run(token.run);
+            let command = match request.outcome {
+                StepOutcome::Output(output) => Command::CompleteStep { token, output, worker: request.worker },
+                StepOutcome::Failed { failure, retry_after_ms } => {
+                    Command::FailStep { token, failure: translate::failure(failure), retry_after_ms }
+                }
+            };
+            self.command(partition, command, |_, _| ())
+        });
+        async move { taken?.await }
+    }
+
+    fn beat(&self, _tenant: &TenantId, worker: String, text: String) -> impl Future<Output = Outcome<()>> + Send + 'static {
+        let held = token(&text).map(|token| self.host.dispatcher.beat(&worker, &token, self.host.now()));
+        std::future::ready(held.and_then(|held| {
+            let message = "this worker does not hold that attempt: it was given up, or it is over";
+            if held { Ok(()) } else { Err(Refusal::new(Code::StaleAttempt, message)) }
+        }))
+    }
+
+    fn ready(&self) -> Outcome<()> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(Refusal::new(Code::Draining, "the node is stopping: connect to it again shortly"));
+        }
+        Ok(())
+    }
+}
+
+impl NodeBackend {
+    fn attempt(&self, token: Token) -> impl Future<Output = Outcome<AttemptView>> + Send + 'static + use<> {
+        self.query(self.partition_of_run(token.run), |reply| Query::Attempt { token, reply })
+    }
+}
+
+fn unknown_worker(worker: &str) -> Refusal {
+    Refusal::new(Code::NotFound, format!("worker {worker} is not attached: send its queues first"))
+}

@@ -1,0 +1,93 @@
+//! The node's definitions, as far as they are durable: by name, by hash, and compiled.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use engine::{Definition, DefinitionName};
+use gateway::backend::{WorkflowInfo, WorkflowRef, WorkflowSource};
+use types::{Code, Refusal, TenantId, WorkflowHash};
+use workflow::Program;
+
+use crate::partition::Programs;
+
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    names: BTreeMap<(TenantId, DefinitionName), Definition>,
+    sources: HashMap<WorkflowHash, Arc<str>>,
+    programs: HashMap<WorkflowHash, Arc<Program>>,
+}
+
+impl Catalogue {
+    /// Makes a definition known that is durable by now.
+    pub(crate) fn publish(&self, definition: &Definition) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.sources.insert(definition.hash, definition.source.clone());
+        inner.names.insert((definition.tenant.clone(), definition.name.clone()), definition.clone());
+    }
+
+    /// The definition that a caller means; without a version, the highest.
+    pub(crate) fn find(&self, tenant: &TenantId, wanted: &WorkflowRef) -> Result<Definition, Refusal> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let named = |(owner, name): &(TenantId, DefinitionName)| {
+            owner == tenant && name.namespace == wanted.namespace && name.name == wanted.name
+        };
+        let known = inner.names.iter().filter(|(key, _)| named(key)).map(|(_, definition)| definition);
+        let found = match &wanted.version {
+            Some(version) => known.filter(|definition| definition.name.version == *version).last(),
+            None => known.max_by_key(|definition| semver::Version::parse(&definition.name.version).ok()),
+        };
+        found.cloned().ok_or_else(|| unknown(wanted, &inner, tenant))
+    }
+
+    pub(crate) fn list(&self, tenant: &TenantId) -> Vec<WorkflowInfo> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let theirs = inner.names.iter().filter(|((owner, _), _)| owner == tenant);
+        theirs.map(|(_, definition)| info(definition)).collect()
+    }
+}
+
+impl Programs for Catalogue {
+    fn program(&self, hash: WorkflowHash) -> Option<Arc<Program>> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = inner.programs.get(&hash) {
+            return Some(program.clone());
+        }
+        let source = inner.sources.get(&hash)?.clone();
+        drop(inner);
+        // It compiled when it was registered; a version that refuses it now must not be served as another program.
+        let program = Arc::new(workflow::compile(&source).ok()?);
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        Some(inner.programs.entry(hash).or_insert(program).clone())
+    }
+}
+
+pub(crate) fn info(definition: &Definition) -> WorkflowInfo {
+    WorkflowInfo {
+        namespace: definition.name.namespace.clone(),
+        name: definition.name.name.clone(),
+        version: definition.name.version.clone(),
+        hash: definition.hash.to_string(),
+        registered: definition.registered,
+    }
+}
+
+pub(crate) fn source(definition: &Definition) -> WorkflowSource {
+    WorkflowSource { workflow: info(definition), source: definition.source.to_string() }
+}
+
+fn unknown(wanted: &WorkflowRef, inner: &Inner, tenant: &TenantId) -> Refusal {
+    let WorkflowRef { namespace, name, version } = wanted;
+    let version = version.as_ref().map_or_else(String::new, |version| format!("@{version}"));
+    let names = inner.names.keys().filter(|(owner, _)| owner == tenant).map(|(_, known)| known.name.as_str());
+    let near = names.map(|known| (strsim::jaro_winkler(known, name), known)).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let hint = near.filter(|(score, _)| *score > 0.8).map_or_else(
+        || "`headwater workflow list` shows what is registered".to_owned(),
+        |(_, known)| format!("did you mean `{known}`?"),
+    );
+    Refusal::new(Code::WorkflowNotFound, format!("workflow {namespace}/{name}{version} is not registered: {hint}"))
+}

@@ -1,0 +1,34 @@
+//! The node's bounds, each with its reason.
+
+/// Requests that wait for one partition: above this the asker is refused with a pause, which is the back pressure.
+pub const MAILBOX: usize = 8_192;
+/// Requests of one partition taken in one turn, so that its neighbours get theirs.
+pub const REQUESTS_PER_TURN: usize = 1_024;
+/// Bytes of records after which a batch is handed to the log.
+pub const BATCH_BYTES: usize = 512 * 1024;
+/// What a record costs besides its payload, for that count.
+pub const RECORD_OVERHEAD_BYTES: usize = 48;
+/// Records after which the rows that changed are written: what a recovery has to fold at most, for each partition.
+pub const RECORDS_PER_CHECKPOINT: usize = 8_192;
+/// Streams, producers and starts that a partition keeps in memory over a checkpoint.
+pub const ROWS_KEPT: usize = 16_384;
+/// Rows read at once when a partition is brought back.
+pub const ROWS_PER_SCAN: usize = 1_024;
+/// Records read at once when a partition is brought back.
+pub const RECORDS_PER_FOLD: usize = 4_096;
+/// Bytes read at once when a partition is brought back.
+pub const FOLD_BYTES: usize = 4 * 1024 * 1024;
+/// Timers fired in one turn of a driver.
+pub const TIMERS_PER_TURN: usize = 256;
+/// The stack of a thread that evaluates expressions.
+pub const DRIVER_STACK_BYTES: usize = 64 * 1024 * 1024;
+/// Reads of the log that run at once, each on a thread of its own.
+pub const READS_AT_ONCE: usize = 32;
+/// Streams whose heads are kept at hand before those that nobody follows are forgotten.
+pub const FOLLOWED_STREAMS: usize = 16_384;
+/// What an asker is told to wait when a partition's queue is full.
+pub const MAILBOX_PAUSE_MS: u64 = 50;
+/// What a starter is told to wait when too many steps wait for workers.
+pub const QUEUE_PAUSE_MS: u64 = 1_000;
+/// How long a worker may neither poll nor beat before it counts as gone. Sockets poll at least every 20 s.
+pub const WORKER_SILENCE_MS: u64 = 60_000;

@@ -1,0 +1,35 @@
+//! The node's own figures, for Prometheus.
+
+pub(crate) use prometheus::Registry;
+use prometheus::{IntCounter, IntGauge};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) commands: IntCounter,
+    pub(crate) rejections: IntCounter,
+    pub(crate) steps_waiting: IntGauge,
+    pub(crate) ready_ms: IntGauge,
+    pub(crate) torn_records: IntGauge,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> Self {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect("the name is a metric's");
+            registry.register(Box::new(counter.clone())).expect("the name is not taken");
+            counter
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect("the name is a metric's");
+            registry.register(Box::new(gauge.clone())).expect("the name is not taken");
+            gauge
+        };
+        Self {
+            commands: counter("headwater_commands_total", "Commands decided, internal ones included"),
+            rejections: counter("headwater_rejections_total", "Commands that were rejected"),
+            steps_waiting: gauge("headwater_steps_waiting", "Steps that wait for a worker"),
+            ready_ms: gauge("headwater_ready_milliseconds", "From opening the data directory to ready, at this start"),
+            torn_records: gauge("headwater_torn_records", "Unacknowledged records dropped at this start"),
+        }
+    }
+}

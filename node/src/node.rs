@@ -1,0 +1,342 @@
+//! A node from start to stop: opens the log, brings partitions back, starts drivers and doors, drains.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use engine::{Partition, PartitionConfig};
+use storage::{Log, OpenError, OpenReport, RocksLog, Rows};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use types::{PartitionId, Timestamp};
+
+use crate::backend::NodeBackend;
+use crate::catalogue::Catalogue;
+use crate::clock::LogClock;
+use crate::config::Config;
+use crate::data_dir;
+use crate::dispatcher::{Dispatcher, Settings};
+use crate::fanout::Fanout;
+use crate::limits;
+use crate::metrics::{Metrics, Registry};
+use crate::partition::{Driver, Host, Lane, LaneError, Mailbox, Notice, Release, Request};
+use crate::router;
+
+/// Why a node did not start, or stopped.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    #[error("failed to open the data directory: {0}")]
+    Open(#[from] OpenError),
+    #[error("failed to bring the partitions back: {0}")]
+    Recover(#[from] LaneError),
+    #[error("failed to listen on {address}: {what}")]
+    Listen { address: SocketAddr, what: String },
+    #[error("{what}")]
+    Setup { what: String },
+    /// Exit 74: what was in flight may or may not be durable; nothing acknowledged is lost.
+    #[error("the node stopped itself: {0}; nothing that was acknowledged is lost: check the disk, then start it again")]
+    Log(String),
+}
+
+/// The door to starting one.
+#[derive(Debug)]
+pub struct Node;
+
+/// A node at work.
+#[derive(Debug)]
+pub struct RunningNode {
+    backend: NodeBackend,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    report: OpenReport,
+    ready_after: Duration,
+    stop: watch::Sender<bool>,
+    doors: tokio::task::JoinHandle<Result<(), gateway::ServeError>>,
+    alarm: tokio::task::JoinHandle<()>,
+    drivers: Vec<JoinHandle<Result<(), LaneError>>>,
+    fatal: watch::Receiver<Option<String>>,
+    host: Arc<Host>,
+}
+
+impl Node {
+    /// Opens the data directory and is ready when this returns. Must be called on a tokio runtime.
+    pub async fn start(config: Config) -> Result<RunningNode, NodeError> {
+        let began = Instant::now();
+        // A door that is taken is found out before the log is touched.
+        let listener = listen(config.listen).await?;
+        let admin = listen(config.admin_listen).await?;
+        let (address, admin_address) = (local(&listener)?, local(&admin)?);
+        let (fatal_sender, fatal) = watch::channel(None);
+        let registry = Registry::new();
+        let settings = config.clone();
+        let metrics_registry = registry.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&settings, &metrics_registry, fatal_sender)).await;
+        let Opened { host, lanes, report } = opened.map_err(|error| NodeError::Setup { what: error.to_string() })??;
+        let drivers = start_drivers(&host, lanes, config.driver_threads.get())?;
+        let backend = NodeBackend::new(host.clone());
+        let alarm = tokio::spawn(ring_alarms(host.clone()));
+        let (stop, stopped) = watch::channel(false);
+        let options = gateway_options(&config, admin, registry);
+        let doors = tokio::spawn(gateway::serve(listener, backend.clone(), options, until(stopped)));
+        let ready_after = began.elapsed();
+        host.metrics.ready_ms.set(i64::try_from(ready_after.as_millis()).unwrap_or(i64::MAX));
+        Ok(RunningNode { backend, address, admin_address, report, ready_after, stop, doors, alarm, drivers, fatal, host })
+    }
+}
+
+impl RunningNode {
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where metrics and health are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// What opening the data directory found.
+    pub fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// From the call of `start` to ready.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    pub fn backend(&self) -> &NodeBackend {
+        &self.backend
+    }
+
+    /// Resolves when the log has failed: the node must be stopped, exit 74.
+    pub async fn failed(&self) -> NodeError {
+        let mut fatal = self.fatal.clone();
+        let what = match fatal.wait_for(Option::is_some).await {
+            Ok(what) => what.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        };
+        NodeError::Log(what)
+    }
+
+    /// Drains: not ready, goodbye to clients, all that was taken durable, a checkpoint, the log closed.
+    pub async fn stop(self) -> Result<(), NodeError> {
+        self.backend.begin_draining();
+        self.stop.send_replace(true);
+        // The doors end with the drain's own deadline.
+        drop(self.doors.await);
+        self.alarm.abort();
+        for mailbox in self.host.mailboxes.get().into_iter().flatten() {
+            mailbox.stop();
+        }
+        let (drivers, log, fatal) = (self.drivers, self.host.log.clone(), self.fatal);
+        let closed = tokio::task::spawn_blocking(move || {
+            for driver in drivers {
+                driver.join().map_err(|_| NodeError::Setup { what: "a partition's driver broke a belief".to_owned() })??;
+            }
+            log.close().map_err(|error| NodeError::Log(error.to_string()))
+        });
+        let closed = closed.await.map_err(|error| NodeError::Setup { what: error.to_string() })?;
+        match fatal.borrow().clone() {
+            Some(what) => Err(NodeError::Log(what)),
+            None => closed,
+        }
+    }
+}
+
+struct Opened {
+    host: Arc<Host>,
+    lanes: BTreeMap<PartitionId, Lane<Release>>,
+    report: OpenReport,
+}
+
+fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String>>) -> Result<Opened, NodeError> {
+    let tell = fatal.clone();
+    let on_fatal = Arc::new(move |what: &str| drop(tell.send_replace(Some(what.to_owned()))));
+    let options = storage_options(config, on_fatal);
+    let (log, report) = RocksLog::open(&config.data_dir, &options)?;
+    log.metrics().register(registry).map_err(|what| NodeError::Setup { what })?;
+    let token_key = data_dir::token_key(&config.data_dir)
+        .map_err(|error| NodeError::Setup { what: format!("failed to read the key of workers' tokens: {error}") })?;
+    let partition_config = PartitionConfig {
+        token_key,
+        default_retry: config.default_retry.clone(),
+        idempotency_window_ms: config.idempotency_window_ms,
+        cancel_grace_ms: config.cancel_grace_ms,
+    };
+    let lanes = recover(log.as_ref(), log.as_ref(), &partition_config, config.driver_threads.get())?;
+    let last = lanes.values().map(|lane| lane.partition().log_time(Timestamp::ZERO)).max().unwrap_or_default();
+    let host = Arc::new(Host {
+        log: log.clone(),
+        rows: log,
+        clock: LogClock::new(last),
+        catalogue: Catalogue::default(),
+        fanout: Fanout::default(),
+        dispatcher: Dispatcher::new(dispatcher_settings(config)),
+        metrics: Metrics::register(registry),
+        mailboxes: OnceLock::new(),
+        fatal,
+    });
+    if host.partitions() != config.partitions {
+        let (kept, asked) = (host.partitions().get(), config.partitions.get());
+        tracing::warn!(kept, asked, "the data directory keeps the number of partitions that it was made with");
+    }
+    host.metrics.torn_records.set(i64::try_from(report.torn_records).unwrap_or(i64::MAX));
+    Ok(Opened { host, lanes, report })
+}
+
+/// Partitions are independent, so each thread brings its share back.
+fn recover(
+    log: &dyn Log,
+    rows: &dyn Rows,
+    config: &PartitionConfig,
+    threads: usize,
+) -> Result<BTreeMap<PartitionId, Lane<Release>>, LaneError> {
+    let partitions: Vec<PartitionId> = log.partitions().partitions().collect();
+    let share = partitions.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let recovering: Vec<_> = partitions
+            .chunks(share)
+            .map(|share| {
+                scope.spawn(move || {
+                    let one = |&id: &PartitionId| {
+                        let lane = Lane::recover(id, Partition::new(config.clone()), log, rows)?;
+                        Ok((id, lane))
+                    };
+                    share.iter().map(one).collect::<Result<Vec<_>, LaneError>>()
+                })
+            })
+            .collect();
+        let mut lanes = BTreeMap::new();
+        for share in recovering {
+            lanes.extend(share.join().expect("a recovery reports what it cannot do")?);
+        }
+        Ok(lanes)
+    })
+}
+
+/// Starts the drivers with what is owed handed out first; then the door may open.
+fn start_drivers(
+    host: &Arc<Host>,
+    mut lanes: BTreeMap<PartitionId, Lane<Release>>,
+    threads: usize,
+) -> Result<Vec<JoinHandle<Result<(), LaneError>>>, NodeError> {
+    let threads = threads.clamp(1, lanes.len().max(1));
+    let mut shares: Vec<BTreeMap<PartitionId, Lane<Release>>> = Vec::new();
+    for driver in 0..threads {
+        let ours: Vec<_> = lanes.keys().copied().filter(|id| id.value() as usize % threads == driver).collect();
+        shares.push(ours.into_iter().filter_map(|id| lanes.remove_entry(&id)).collect());
+    }
+    let mailboxes = shares.iter().map(|share| {
+        let partitions: Vec<_> = share.keys().copied().collect();
+        Arc::new(Mailbox::new(&partitions, limits::MAILBOX))
+    });
+    host.mailboxes.set(mailboxes.collect()).expect("drivers are started once");
+    for lane in shares.iter().flat_map(BTreeMap::values) {
+        lane.partition().definitions().for_each(|definition| host.catalogue.publish(definition));
+        host.dispatcher.recover(lane.id(), lane.partition().effects(), host.now());
+    }
+    host.send(host.dispatcher.tick(host.now()));
+    let spawn = |(driver, share): (usize, BTreeMap<PartitionId, Lane<Release>>)| {
+        let mailbox = host.mailboxes.get().expect("set above")[driver].clone();
+        let host = host.clone();
+        std::thread::Builder::new()
+            .name(format!("driver-{driver}"))
+            .stack_size(limits::DRIVER_STACK_BYTES)
+            .spawn(move || drive(&host, mailbox, share))
+            .map_err(|error| NodeError::Setup { what: format!("failed to start a driver: {error}") })
+    };
+    shares.into_iter().enumerate().map(spawn).collect()
+}
+
+/// A driver that cannot go on, or that found a belief broken, stops the node: no partition is left behind in silence.
+fn drive(
+    host: &Arc<Host>,
+    mailbox: Arc<Mailbox<Request, Notice>>,
+    share: BTreeMap<PartitionId, Lane<Release>>,
+) -> Result<(), LaneError> {
+    let driven = std::panic::catch_unwind(AssertUnwindSafe(|| Driver::new(host.clone(), mailbox, share).run()));
+    match driven {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            host.fatal.send_replace(Some(error.to_string()));
+            Err(error)
+        }
+        Err(panic) => {
+            host.fatal.send_replace(Some("a partition's driver found a belief broken; its message stands above".to_owned()));
+            std::panic::resume_unwind(panic)
+        }
+    }
+}
+
+/// Acts when the dispatcher's deadlines pass.
+async fn ring_alarms(host: Arc<Host>) {
+    loop {
+        host.dispatcher.wait_for_deadline(host.now()).await;
+        host.send(host.dispatcher.tick(host.now()));
+        host.metrics.steps_waiting.set(i64::try_from(host.dispatcher.waiting()).unwrap_or(i64::MAX));
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // A node that is gone has stopped as well.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "the port is in use: stop what uses it, or choose another",
+            _ => "choose another address",
+        };
+        NodeError::Listen { address, what: format!("{error}; {hint}") }
+    })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, NodeError> {
+    listener.local_addr().map_err(|error| NodeError::Setup { what: format!("a listener has no address: {error}") })
+}
+
+fn dispatcher_settings(config: &Config) -> Settings {
+    let (pause_at, resume_at) = match config.queue.pause {
+        Some(pause) => (pause.pause_depth, pause.resume_depth),
+        None => (config.queue.max_depth, config.queue.max_depth.saturating_sub(1)),
+    };
+    Settings { reclaim_ms: config.reclaim_ms, silence_ms: limits::WORKER_SILENCE_MS, pause_at, resume_at }
+}
+
+fn storage_options(config: &Config, on_fatal: storage::OnFatal) -> storage::Options {
+    storage::Options {
+        partitions: config.partitions,
+        history_seed: router::random_u32(),
+        segment_bytes: config.storage.segment_bytes,
+        segment_ms: config.storage.segment_age_ms,
+        tail_bytes: config.storage.tail_bytes,
+        on_fatal: Some(on_fatal),
+        ..storage::Options::default()
+    }
+}
+
+fn gateway_options(config: &Config, admin: TcpListener, registry: Registry) -> gateway::Options {
+    let (settings, limits) = (&config.gateway, gateway::Limits::default());
+    let drain = Duration::from_millis(config.drain_ms);
+    let limits = gateway::Limits {
+        connections: settings.max_connections,
+        subscriptions: settings.max_subscriptions,
+        commands_in_flight: settings.max_commands_in_flight,
+        message_bytes: settings.max_message_bytes,
+        unsent_bytes: settings.backpressure_threshold_bytes,
+        hello_time: Duration::from_millis(settings.hello_ms),
+        heartbeat_time: Duration::from_millis(settings.heartbeat_ms),
+        pong_time: Duration::from_millis(settings.pong_ms),
+        stuck_time: Duration::from_millis(settings.slow_ms),
+        drain_window: drain.min(limits.drain_window),
+        drain_deadline: drain,
+        ..limits
+    };
+    gateway::Options { admin: Some(admin), registry, limits, ..gateway::Options::default() }
+}

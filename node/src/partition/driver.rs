@@ -1,0 +1,222 @@
+//! A driver: one thread that takes its partitions' requests through the lane's verbs, whole batches at a time, and
+//! lets out what has become durable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Answer, Command, Effect, Partition, Rejection};
+use storage::AppendError;
+use types::{PartitionId, Position};
+
+use super::host::Host;
+use super::lane::{Lane, LaneError, Leaving};
+use super::mailbox::Mailbox;
+use super::query::{Query, Release};
+use crate::limits;
+use crate::translate;
+
+/// What an asker is sent: made from the outcome and the state behind it, run at the gate.
+pub(crate) type Answerer = Box<dyn FnOnce(&Partition, Result<Answer, Rejection>) -> Release + Send>;
+
+/// From outside.
+pub(crate) enum Request {
+    /// `refuse` answers when it is never decided.
+    Command { command: Command, answer: Answerer },
+    Query(Query),
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Command { command, .. } => f.debug_tuple("Command").field(command).finish(),
+            Self::Query(query) => f.debug_tuple("Query").field(query).finish(),
+        }
+    }
+}
+
+/// From inside the node.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A batch is durable, or nobody can say.
+    Durable(PartitionId, Result<Position, AppendError>),
+    /// A command that the node owes itself: a continuation, a lost attempt, a dropped step.
+    Command(PartitionId, Command),
+}
+
+/// The thread's own state.
+pub(crate) struct Driver {
+    host: Arc<Host>,
+    mailbox: Arc<Mailbox<Request, Notice>>,
+    lanes: BTreeMap<PartitionId, Lane<Release>>,
+    failed: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        mailbox: Arc<Mailbox<Request, Notice>>,
+        lanes: BTreeMap<PartitionId, Lane<Release>>,
+    ) -> Self {
+        Self { host, mailbox, lanes, failed: false }
+    }
+
+    /// Runs until the mailbox is stopped and all that was taken is durable, then leaves a checkpoint.
+    pub(crate) fn run(mut self) -> Result<(), LaneError> {
+        loop {
+            let delivery = self.mailbox.take(self.patience(), limits::REQUESTS_PER_TURN);
+            for notice in delivery.notices {
+                self.take_notice(notice)?;
+            }
+            for (partition, requests) in delivery.requests {
+                for request in requests {
+                    self.take_request(partition, request)?;
+                }
+                self.flush(partition);
+            }
+            self.fire_timers()?;
+            self.release_all();
+            if delivery.stopping && (self.failed || self.is_idle()) {
+                break;
+            }
+        }
+        if !self.failed {
+            self.leave_checkpoints();
+        }
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.mailbox.depth() == 0 && self.lanes.values().all(|lane| lane.is_settled())
+    }
+
+    /// Until the next timer; never so long that a clock which is set would matter much.
+    fn patience(&self) -> Duration {
+        let now = self.host.now();
+        let next = self.lanes.values().filter_map(|lane| lane.partition().next_wake()).min();
+        let wait_ms = next.map_or(1_000, |due| due.millis_since(now)).min(1_000);
+        Duration::from_millis(wait_ms)
+    }
+
+    fn take_notice(&mut self, notice: Notice) -> Result<(), LaneError> {
+        match notice {
+            Notice::Durable(partition, Ok(end)) => self.lane(partition).durable(end),
+            Notice::Durable(_, Err(error)) => self.fail(&error),
+            Notice::Command(partition, command) => {
+                self.decide(partition, &command, |_, _| None)?;
+                self.flush(partition);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_request(&mut self, partition: PartitionId, request: Request) -> Result<(), LaneError> {
+        let host = self.host.clone();
+        match request {
+            Request::Command { command, answer } => self.decide(partition, &command, |state, outcome| Some(answer(state, outcome))),
+            Request::Query(query) => query.look(self.lane(partition), &host),
+        }
+    }
+
+    fn decide(
+        &mut self,
+        partition: PartitionId,
+        command: &Command,
+        answer: impl FnOnce(&Partition, Result<Answer, Rejection>) -> Option<Release>,
+    ) -> Result<(), LaneError> {
+        let (host, now) = (self.host.clone(), self.host.now());
+        let lane = self.lane(partition);
+        host.metrics.commands.inc();
+        lane.take(command, now, host.rows.as_ref(), &host.catalogue, |state, outcome| {
+            host.metrics.rejections.inc_by(u64::from(outcome.is_err()));
+            answer(state, outcome)
+        })?;
+        if lane.is_full() {
+            self.flush(partition);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, partition: PartitionId) {
+        let Some(batch) = self.lane(partition).flush() else { return };
+        let mailbox = self.mailbox.clone();
+        let on_durable = Box::new(move |result| mailbox.notify(Notice::Durable(partition, result)));
+        self.host.log.append(batch, on_durable);
+    }
+
+    fn fire_timers(&mut self) -> Result<(), LaneError> {
+        let now = self.host.now();
+        let due: Vec<_> = self.lanes.iter().filter(|(_, lane)| lane.partition().next_wake().is_some_and(|due| due <= now)).map(|(&id, _)| id).collect();
+        for partition in due {
+            for command in self.lane(partition).partition().due(now, limits::TIMERS_PER_TURN) {
+                self.decide(partition, &command, |_, _| None)?;
+            }
+            self.flush(partition);
+        }
+        Ok(())
+    }
+
+    fn release_all(&mut self) {
+        let host = self.host.clone();
+        for (&partition, lane) in &mut self.lanes {
+            while let Some(leaving) = lane.release() {
+                release(&host, &self.mailbox, partition, leaving);
+            }
+        }
+    }
+
+    /// The log failed: nobody can say what became of what waits. The node is about to stop.
+    fn fail(&mut self, error: &AppendError) {
+        self.failed = true;
+        tracing::error!(%error, "the log failed; what waits is answered with outcome_unknown");
+        for lane in self.lanes.values_mut() {
+            // Dropping an answer tells its asker `outcome_unknown`: see `Backend`.
+            lane.abandon().for_each(drop);
+        }
+    }
+
+    fn leave_checkpoints(&mut self) {
+        for lane in self.lanes.values_mut() {
+            self.host.log.append(lane.checkpoint(), Box::new(|_| {}));
+        }
+    }
+
+    fn lane(&mut self, partition: PartitionId) -> &mut Lane<Release> {
+        self.lanes.get_mut(&partition).expect("the router asks the driver of the partition")
+    }
+}
+
+/// Lets out one thing: first the news that others need to act on the answer, then the answer, then the effects.
+fn release(host: &Arc<Host>, mailbox: &Mailbox<Request, Notice>, partition: PartitionId, leaving: Leaving<Release>) {
+    for definition in leaving.definitions {
+        host.catalogue.publish(&definition);
+    }
+    host.fanout.publish(partition, &leaving.moved);
+    if let Some(answer) = leaving.answer {
+        answer();
+    }
+    let mut outside = Vec::new();
+    for effect in leaving.effects {
+        match effect {
+            Effect::Continue { run } => mailbox.notify(Notice::Command(partition, Command::ContinueRun { run })),
+            Effect::Dispatch(_) | Effect::Withdraw { .. } | Effect::CancelStep { .. } => outside.push(effect),
+        }
+    }
+    if !outside.is_empty() {
+        host.send(host.dispatcher.take(partition, outside, host.now()));
+    }
+}
+
+/// An answer that sends `make` of the outcome to a waiting asker.
+pub(crate) fn answer<T: Send + 'static>(
+    reply: tokio::sync::oneshot::Sender<Result<T, types::Refusal>>,
+    make: impl FnOnce(&Partition, Answer) -> T + Send + 'static,
+) -> Answerer {
+    Box::new(move |partition, outcome| {
+        let made = match outcome {
+            Ok(answer) => Ok(make(partition, answer)),
+            Err(rejection) => Err(translate::refusal(&rejection)),
+        };
+        Box::new(move || drop(reply.send(made)))
+    })
+}

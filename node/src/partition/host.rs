@@ -1,0 +1,65 @@
+//! What all drivers of a node share: the log, the definitions, and where effects and news go.
+
+use std::sync::{Arc, OnceLock};
+
+use storage::{Log, Rows};
+use tokio::sync::watch;
+use types::{History, PartitionCount, PartitionId, Timestamp};
+
+use super::driver::{Notice, Request};
+use super::mailbox::Mailbox;
+use crate::catalogue::Catalogue;
+use crate::clock::LogClock;
+use crate::dispatcher::{Dispatcher, Owed};
+use crate::fanout::Fanout;
+use crate::metrics::Metrics;
+
+/// The rooms around the drivers.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) rows: Arc<dyn Rows>,
+    pub(crate) clock: LogClock,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) fanout: Fanout,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) metrics: Metrics,
+    /// One mailbox for each driver; a partition belongs to driver `partition % drivers`. Set once at the start.
+    pub(crate) mailboxes: OnceLock<Vec<Arc<Mailbox<Request, Notice>>>>,
+    /// Why the node has to stop.
+    pub(crate) fatal: watch::Sender<Option<String>>,
+}
+
+impl Host {
+    pub(crate) fn rows(&self) -> Arc<dyn Rows> {
+        self.rows.clone()
+    }
+
+    pub(crate) fn fanout(&self) -> &Fanout {
+        &self.fanout
+    }
+
+    pub(crate) fn history(&self, partition: PartitionId) -> History {
+        self.log.bounds(partition).history
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn partitions(&self) -> PartitionCount {
+        self.log.partitions()
+    }
+
+    /// Sends what the dispatcher found the node to owe its partitions.
+    pub(crate) fn send(&self, owed: Owed) {
+        for (partition, command) in owed {
+            self.mailbox(partition).notify(Notice::Command(partition, command));
+        }
+    }
+
+    pub(crate) fn mailbox(&self, partition: PartitionId) -> &Arc<Mailbox<Request, Notice>> {
+        let mailboxes = self.mailboxes.get().expect("drivers are started before anything is asked");
+        &mailboxes[partition.value() as usize % mailboxes.len()]
+    }
+}

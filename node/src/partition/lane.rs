@@ -1,0 +1,263 @@
+//! One partition at work, as a value: state, gate and what is not yet handed to the log. The verbs of the driver
+//! without its thread, so that the simulation runs the very same ones.
+//!
+//! *prefetch* the rows a command names, *decide*, *apply*, *flush* to the log, and once that is durable, *release*.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::{Answer, Command, Definition, Effect, Event, Need, Partition, Placed, Rejection, stored};
+use storage::{AppendBatch, Log, ReadError, Record, Row, RowChange, RowKey, Rows};
+use thiserror::Error;
+use types::{Offset, PartitionId, Position, StreamOrdinal, Timestamp, WorkflowHash};
+use workflow::Program;
+
+use super::gate::Gate;
+use crate::limits;
+use crate::translate;
+
+/// What leaves through the gate, all at once, when it is durable.
+#[derive(Debug)]
+pub struct Leaving<R> {
+    pub answer: Option<R>,
+    pub effects: Vec<Effect>,
+    pub moved: Vec<Moved>,
+    pub definitions: Vec<Definition>,
+}
+
+/// A stream that grew, closed or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub stream: StreamOrdinal,
+    pub head: Offset,
+    pub closed: bool,
+    pub deleted: bool,
+}
+
+/// Where compiled definitions are found.
+pub trait Programs {
+    fn program(&self, hash: WorkflowHash) -> Option<Arc<Program>>;
+}
+
+/// Why a partition cannot go on. The node stops: nothing that was acknowledged is lost by that.
+#[derive(Debug, Error)]
+pub enum LaneError {
+    #[error("partition {partition} could not be read: {source}")]
+    Read { partition: PartitionId, source: ReadError },
+    #[error("partition {partition}, position {position}: {what}; the log says what this version cannot fold")]
+    Fold { partition: PartitionId, position: Position, what: String },
+    #[error("partition {partition}: row {name} is damaged: {what}")]
+    Row { partition: PartitionId, name: String, what: String },
+    #[error("partition {partition}: definition {hash} is not known, though a run uses it")]
+    Program { partition: PartitionId, hash: WorkflowHash },
+}
+
+/// A partition with its gate. `R` is what an asker is sent.
+#[derive(Debug)]
+pub struct Lane<R> {
+    id: PartitionId,
+    partition: Partition,
+    gate: Gate<Leaving<R>>,
+    unflushed: Vec<Record>,
+    unflushed_bytes: usize,
+    /// Where the log ends once all flushed batches are in.
+    flushed: Position,
+    since_checkpoint: usize,
+    /// The position of the last checkpoint's rows.
+    checkpointed: Position,
+}
+
+impl<R> Lane<R> {
+    /// Brings a partition back: rows, then the events behind them.
+    pub fn recover(id: PartitionId, mut partition: Partition, log: &dyn Log, rows: &dyn Rows) -> Result<Self, LaneError> {
+        let end = log.bounds(id).end;
+        crate::recovery::load_rows(id, &mut partition, rows)?;
+        let folded = crate::recovery::fold(id, &mut partition, log, rows, end)?;
+        Ok(Self {
+            id,
+            partition,
+            gate: Gate::new(end),
+            unflushed: Vec::new(),
+            unflushed_bytes: 0,
+            flushed: end,
+            since_checkpoint: folded,
+            checkpointed: end,
+        })
+    }
+
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// Takes one command through prefetch, decide and apply; `answer` makes what its asker is sent from the outcome
+    /// and the state behind it. It waits at the gate, also when nothing happened.
+    pub fn take(
+        &mut self,
+        command: &Command,
+        now: Timestamp,
+        rows: &dyn Rows,
+        programs: &dyn Programs,
+        answer: impl FnOnce(&Partition, Result<Answer, Rejection>) -> Option<R>,
+    ) -> Result<(), LaneError> {
+        self.prefetch(command, rows, programs)?;
+        let (mut effects, mut moved, mut definitions) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let outcome = match self.partition.decide(command, now) {
+            Ok(decision) => {
+                let time = self.partition.log_time(now);
+                for (index, event) in decision.events.iter().enumerate() {
+                    self.take_event(event, index == 0, time, &mut effects, &mut moved);
+                    if let Event::WorkflowRegistered(definition) = event {
+                        definitions.push(definition.clone());
+                    }
+                }
+                Ok(decision.answer)
+            }
+            Err(rejection) => Err(rejection),
+        };
+        let answer = answer(&self.partition, outcome);
+        let leaving = Leaving { answer, effects, moved: moved.into_values().collect(), definitions };
+        self.gate.hold(self.partition.next_position(), leaving);
+        Ok(())
+    }
+
+    /// Makes rows of a name present, then holds what `answer` makes of the state at the gate.
+    pub fn look(
+        &mut self,
+        needs: &[Need],
+        rows: &dyn Rows,
+        answer: impl FnOnce(&Partition) -> R,
+    ) -> Result<(), LaneError> {
+        for need in needs {
+            self.fetch(need, rows, &NoPrograms)?;
+        }
+        let answer = Some(answer(&self.partition));
+        let leaving = Leaving { answer, effects: Vec::new(), moved: Vec::new(), definitions: Vec::new() };
+        self.gate.hold(self.partition.next_position(), leaving);
+        Ok(())
+    }
+
+    fn take_event(
+        &mut self,
+        event: &Event,
+        first: bool,
+        time: Timestamp,
+        effects: &mut Vec<Effect>,
+        moved: &mut BTreeMap<StreamOrdinal, Moved>,
+    ) {
+        let place = self.partition.place(event);
+        // What happens to user streams is never derived: each such event is a cause of its own.
+        let derived = !first && matches!(event, Event::Run { .. });
+        let record = translate::record(stored::encode(event, place), !derived, time);
+        self.unflushed_bytes += record.payload.len() + limits::RECORD_OVERHEAD_BYTES;
+        self.unflushed.push(record);
+        self.since_checkpoint += 1;
+        if let Some(change) = translate::moved(event, place, &self.partition) {
+            moved.insert(change.stream, change);
+        }
+        let placed = Placed { position: self.partition.next_position(), time };
+        self.partition.apply(event, placed, effects);
+    }
+
+    fn prefetch(&mut self, command: &Command, rows: &dyn Rows, programs: &dyn Programs) -> Result<(), LaneError> {
+        // A row may name a program, so a second round can be needed; never a third.
+        for _ in 0..2 {
+            let needs = self.partition.needs(command);
+            if needs.is_empty() {
+                break;
+            }
+            for need in &needs {
+                self.fetch(need, rows, programs)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self, need: &Need, rows: &dyn Rows, programs: &dyn Programs) -> Result<(), LaneError> {
+        match need {
+            Need::Row(name) => crate::recovery::fetch_row(self.id, &mut self.partition, name, rows),
+            Need::Program(hash) => {
+                let unknown = LaneError::Program { partition: self.id, hash: *hash };
+                self.partition.admit_program(*hash, programs.program(*hash).ok_or(unknown)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a batch is large enough to be handed to the log before more is taken.
+    pub fn is_full(&self) -> bool {
+        self.unflushed_bytes >= limits::BATCH_BYTES
+    }
+
+    /// What is to be appended, with the rows of a checkpoint when one is due. `None`: nothing.
+    pub fn flush(&mut self) -> Option<AppendBatch> {
+        let due = self.since_checkpoint >= limits::RECORDS_PER_CHECKPOINT;
+        if self.unflushed.is_empty() && !due {
+            return None;
+        }
+        let rows = if due { self.checkpoint_rows() } else { Vec::new() };
+        let records = std::mem::take(&mut self.unflushed);
+        let expected = self.flushed;
+        self.flushed = expected.after(records.len() as u64);
+        self.unflushed_bytes = 0;
+        assert_eq!(self.flushed, self.partition.next_position(), "the log and the state count alike");
+        Some(AppendBatch { partition: self.id, expected, records, rows })
+    }
+
+    /// Everything that memory is ahead of, for a clean stop.
+    pub fn checkpoint(&mut self) -> AppendBatch {
+        self.since_checkpoint = limits::RECORDS_PER_CHECKPOINT;
+        self.flush().expect("a checkpoint that is due is a batch")
+    }
+
+    fn checkpoint_rows(&mut self) -> Vec<RowChange> {
+        self.since_checkpoint = 0;
+        if self.gate.durable_end() >= self.checkpointed {
+            // What the last checkpoint wrote can be read back, so memory may forget it.
+            self.partition.evict(limits::ROWS_KEPT);
+        }
+        let position = self.partition.next_position();
+        self.checkpointed = position;
+        let changes = self.partition.take_dirty().into_iter().map(|(name, image)| {
+            let (kind, id) = stored::row_key(&name);
+            let key = RowKey { kind: translate::row_kind(kind), id: id.into() };
+            match image {
+                Some(image) => RowChange::Put(key, Row { position, value: stored::encode_row(&name, &image) }),
+                None => RowChange::Delete(key),
+            }
+        });
+        changes.collect()
+    }
+
+    /// Nothing waits to be flushed or to become durable.
+    pub fn is_settled(&self) -> bool {
+        self.unflushed.is_empty() && self.gate.waiting() == 0
+    }
+
+    /// Learns how far the log is durable.
+    pub fn durable(&mut self, end: Position) {
+        self.gate.advance(end);
+    }
+
+    /// The next thing that may leave.
+    pub fn release(&mut self) -> Option<Leaving<R>> {
+        self.gate.release()
+    }
+
+    /// What waits at the gate when the log has failed: nobody can say whether it happened.
+    pub fn abandon(&mut self) -> impl Iterator<Item = R> + '_ {
+        self.gate.abandon().filter_map(|leaving| leaving.answer)
+    }
+}
+
+/// For looking at rows, which need none.
+struct NoPrograms;
+
+impl Programs for NoPrograms {
+    fn program(&self, _: WorkflowHash) -> Option<Arc<Program>> {
+        None
+    }
+}

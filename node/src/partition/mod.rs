@@ -1,0 +1,15 @@
+//! A partition at work: its mailbox, its driver's verbs, and the gate that everything leaves by.
+
+mod driver;
+mod gate;
+mod host;
+mod lane;
+mod mailbox;
+mod query;
+
+pub use gate::Gate;
+pub(crate) use driver::{Driver, Notice, Request, answer};
+pub(crate) use host::Host;
+pub use lane::{Lane, LaneError, Leaving, Moved, Programs};
+pub(crate) use mailbox::Mailbox;
+pub(crate) use query::{AttemptView, Query, Release};

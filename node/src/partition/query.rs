@@ -1,0 +1,94 @@
+//! What can be asked of a partition without changing it. The answer leaves by the gate all the same.
+
+use std::sync::Arc;
+
+use engine::{Need, RowName, StreamKey, Token};
+use gateway::backend::{ListRuns, RunInfo};
+use tokio::sync::oneshot;
+use types::{Code, Refusal, RunId, TenantId};
+
+use super::host::Host;
+use super::lane::{Lane, LaneError};
+use crate::fanout::Followed;
+use crate::translate;
+
+/// Something to do at the gate, with the answer inside.
+pub(crate) type Release = Box<dyn FnOnce() + Send>;
+
+type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// A question and where its answer goes.
+#[derive(Debug)]
+pub(crate) enum Query {
+    /// A stream or a run's stream, to be followed from its state at the gate on.
+    Follow { key: StreamKey, reply: Reply<Arc<Followed>> },
+    Run { tenant: TenantId, run: RunId, reply: Reply<RunInfo> },
+    Runs { tenant: TenantId, filter: ListRuns, reply: Reply<Vec<RunInfo>> },
+    Attempt { token: Token, reply: Reply<AttemptView> },
+}
+
+/// Whether a worker that says it holds an attempt still does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AttemptView {
+    /// All chunks below are durable.
+    Current { next_sequence: u64 },
+    Superseded,
+}
+
+impl Query {
+    /// Looks, and holds the answer at the lane's gate.
+    pub(crate) fn look(self, lane: &mut Lane<Release>, host: &Arc<Host>) -> Result<(), LaneError> {
+        let (id, rows) = (lane.id(), host.rows());
+        match self {
+            Self::Follow { key, reply } => {
+                let needs = lane.partition().needs_to_show(&key);
+                let host = host.clone();
+                lane.look(&needs, rows.as_ref(), move |partition| {
+                    let found = crate::fanout::view(partition, &key, host.history(id));
+                    Box::new(move || {
+                        let followed = found.map(|(ordinal, info)| host.fanout().follow(id, &key, ordinal, info));
+                        drop(reply.send(followed.ok_or_else(|| not_found(&key))));
+                    })
+                })
+            }
+            Self::Run { tenant, run, reply } => {
+                let needs = lane.partition().needs_to_show(&StreamKey { tenant: tenant.clone(), name: types::StreamName::of_run(run) });
+                lane.look(&needs, rows.as_ref(), move |partition| {
+                    let found = partition.run(run).filter(|run| run.tenant == tenant).map(translate::run_info);
+                    Box::new(move || drop(reply.send(found.ok_or_else(|| run_not_found(run)))))
+                })
+            }
+            Self::Runs { tenant, filter, reply } => {
+                let closed = crate::run_list::closed(id, rows.as_ref(), &tenant, &filter);
+                lane.look(&[], rows.as_ref(), move |partition| {
+                    let page = closed.map(|closed| crate::run_list::merge(partition, &tenant, &filter, closed));
+                    Box::new(move || drop(reply.send(page)))
+                })
+            }
+            Self::Attempt { token, reply } => {
+                let needs: Vec<Need> = match lane.partition().run(token.run) {
+                    Some(_) => Vec::new(),
+                    None => vec![Need::Row(RowName::ClosedRun(token.run))],
+                };
+                lane.look(&needs, rows.as_ref(), move |partition| {
+                    let view = match partition.held(&token) {
+                        Some(next_sequence) => AttemptView::Current { next_sequence },
+                        None => AttemptView::Superseded,
+                    };
+                    Box::new(move || drop(reply.send(Ok(view))))
+                })
+            }
+        }
+    }
+}
+
+fn not_found(key: &StreamKey) -> Refusal {
+    match key.name.run() {
+        Some(run) => run_not_found(run),
+        None => Refusal::new(Code::StreamNotFound, format!("stream {} does not exist: create it first", key.name)),
+    }
+}
+
+fn run_not_found(run: RunId) -> Refusal {
+    Refusal::new(Code::RunNotFound, format!("run {run} does not exist"))
+}

@@ -1,0 +1,71 @@
+//! Reads a stream for one reader: checks its cursor, waits for news, fetches from the log off the runtime's threads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::backend::{Read, ReadReply, StreamInfo};
+use storage::{Log, StreamRead};
+use tokio::sync::Semaphore;
+use types::{Code, Cursor, Refusal};
+
+use crate::fanout::Followed;
+use crate::translate;
+
+pub(crate) async fn read(
+    followed: Arc<Followed>,
+    request: &Read,
+    log: Arc<dyn Log>,
+    reads: Arc<Semaphore>,
+) -> Result<ReadReply, Refusal> {
+    check(&request.from, &followed.info())?;
+    wait_for_news(&followed, request).await;
+    let info = followed.info();
+    if info.head == request.from.next {
+        return Ok(ReadReply { events: Vec::new(), info });
+    }
+    let read = StreamRead {
+        partition: followed.partition,
+        stream: followed.ordinal,
+        from: request.from.next,
+        until: info.head,
+        max_events: request.max_events.max(1),
+        max_bytes: request.max_bytes,
+    };
+    let run = request.stream.run();
+    let _permit = reads.acquire_owned().await;
+    let fetched = tokio::task::spawn_blocking(move || {
+        let records = log.read_stream(read).map_err(|error| translate::read_failed(&error))?;
+        let events = records.iter().map(|record| translate::client_event(record, run));
+        events.collect::<Result<Vec<_>, String>>().map_err(|what| Refusal::new(Code::Internal, what))
+    });
+    let events = fetched.await.unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the log could not be read")))?;
+    Ok(ReadReply { events, info })
+}
+
+/// A cursor of another history, another life of the stream, or out of its bounds is never served silently.
+fn check(cursor: &Cursor, info: &StreamInfo) -> Result<(), Refusal> {
+    let refuse = |code, message: &str| {
+        Err(Refusal::new(code, message).detail("low", info.low).detail("head", info.head))
+    };
+    if cursor.history != info.history {
+        return refuse(Code::OtherHistory, "the cursor belongs to another history of this node's data: begin again");
+    }
+    if cursor.incarnation != info.incarnation {
+        return refuse(Code::OtherStream, "the cursor belongs to another stream, or to an earlier one of this name");
+    }
+    if cursor.next < info.low {
+        return refuse(Code::Trimmed, "the events at the cursor are no longer kept");
+    }
+    if cursor.next > info.head {
+        return refuse(Code::BeyondEnd, "the cursor lies beyond the end of the stream");
+    }
+    Ok(())
+}
+
+async fn wait_for_news(followed: &Followed, request: &Read) {
+    let mut news = followed.watch();
+    let next = request.from.next;
+    let moved = news.wait_for(|state| state.head > next || state.closed || state.deleted);
+    // A reader that waited in vain gets an empty answer.
+    drop(tokio::time::timeout(Duration::from_millis(request.wait_ms), moved).await);
+}

@@ -1,0 +1,137 @@
+//! Brings a partition back after a stop of any kind: its rows, then the events behind them.
+
+use bytes::Bytes;
+use engine::{Need, Partition, Placed, RowName, stored};
+use storage::{Log, ReadError, RowKey, RowKind, Rows, StoredRecord};
+use types::{PartitionId, Position};
+
+use crate::limits;
+use crate::partition::LaneError;
+use crate::translate;
+
+/// Takes in what is always in memory: scalars, open runs, and in the system partition the definitions.
+pub(crate) fn load_rows(id: PartitionId, partition: &mut Partition, rows: &dyn Rows) -> Result<(), LaneError> {
+    let (kind, key) = stored::row_key(&RowName::Partition);
+    let key = RowKey { kind: translate::row_kind(kind), id: key.into() };
+    let Some(scalars) = rows.get(id, &key).map_err(|source| LaneError::Read { partition: id, source })? else {
+        return Ok(());
+    };
+    admit(id, partition, &RowName::Partition, &scalars.value)?;
+    partition.begin_at(scalars.position);
+    load_kind(id, partition, rows, RowKind::OpenRun)?;
+    if id == PartitionId::SYSTEM {
+        load_kind(id, partition, rows, RowKind::Definition)?;
+    }
+    Ok(())
+}
+
+fn load_kind(id: PartitionId, partition: &mut Partition, rows: &dyn Rows, kind: RowKind) -> Result<(), LaneError> {
+    let mut after: Option<Bytes> = None;
+    loop {
+        let page = rows.scan(id, kind, after.as_ref(), limits::ROWS_PER_SCAN);
+        let page = page.map_err(|source| LaneError::Read { partition: id, source })?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (key, row) in page {
+            let (name, image) = stored::read_row(kind as u8, &key, &row.value).map_err(|error| LaneError::Row {
+                partition: id,
+                name: format!("{kind:?}"),
+                what: error.to_string(),
+            })?;
+            partition.admit(name, image);
+        }
+    }
+}
+
+/// Takes in one row that is needed; absent is an answer too.
+pub(crate) fn fetch_row(
+    id: PartitionId,
+    partition: &mut Partition,
+    name: &RowName,
+    rows: &dyn Rows,
+) -> Result<(), LaneError> {
+    let (kind, key) = stored::row_key(name);
+    let key = RowKey { kind: translate::row_kind(kind), id: key.into() };
+    match rows.get(id, &key).map_err(|source| LaneError::Read { partition: id, source })? {
+        Some(row) => admit(id, partition, name, &row.value),
+        None => Ok(()),
+    }
+}
+
+fn admit(id: PartitionId, partition: &mut Partition, name: &RowName, value: &[u8]) -> Result<(), LaneError> {
+    let image = stored::decode_row(name, value).map_err(|error| LaneError::Row {
+        partition: id,
+        name: format!("{name:?}"),
+        what: error.to_string(),
+    })?;
+    partition.admit(name.clone(), image);
+    Ok(())
+}
+
+/// Applies the events behind the rows, up to `end`; says how many.
+pub(crate) fn fold(
+    id: PartitionId,
+    partition: &mut Partition,
+    log: &dyn Log,
+    rows: &dyn Rows,
+    end: Position,
+) -> Result<usize, LaneError> {
+    let mut folded = 0;
+    while partition.next_position() < end {
+        let from = partition.next_position();
+        let page = log.read(id, from, limits::RECORDS_PER_FOLD, limits::FOLD_BYTES);
+        let page = page.map_err(|source| LaneError::Read { partition: id, source })?;
+        if page.is_empty() {
+            let what = format!("the log ends at {from}, though {end} is durable");
+            return Err(LaneError::Read { partition: id, source: ReadError::Corrupt { partition: id, position: from, what } });
+        }
+        for stored in &page {
+            fold_one(id, partition, rows, stored)?;
+        }
+        folded += page.len();
+    }
+    Ok(folded)
+}
+
+/// Applies one record of the log to the state; its effects are derived from the state later.
+pub(crate) fn fold_one(
+    id: PartitionId,
+    partition: &mut Partition,
+    rows: &dyn Rows,
+    stored: &StoredRecord,
+) -> Result<engine::Event, LaneError> {
+    // A stream that is not in memory is found in two steps: its name, then its row.
+    for _ in 0..2 {
+        for need in partition.needs_to_fold(stored.record.stream) {
+            if let Need::Row(name) = need {
+                fetch_row(id, partition, &name, rows)?;
+            }
+        }
+    }
+    let event = decode(id, partition, stored)?;
+    if let Some(ordinal) = event.touches() {
+        for _ in 0..2 {
+            for need in partition.needs_to_fold(ordinal) {
+                if let Need::Row(name) = need {
+                    fetch_row(id, partition, &name, rows)?;
+                }
+            }
+        }
+    }
+    let placed = Placed { position: stored.position, time: stored.record.time };
+    partition.apply(&event, placed, &mut Vec::new());
+    Ok(event)
+}
+
+/// Reads the event of a record, and holds the log against what the state says of its place.
+pub(crate) fn decode(id: PartitionId, partition: &Partition, stored: &StoredRecord) -> Result<engine::Event, LaneError> {
+    let fail = |what: String| LaneError::Fold { partition: id, position: stored.position, what };
+    let encoded = translate::encoded(&stored.record);
+    let event = stored::decode(&encoded, |ordinal| partition.run_of(ordinal)).map_err(|error| fail(error.to_string()))?;
+    let place = partition.place(&event);
+    if (place.stream, place.offset) != (stored.record.stream, stored.record.offset) {
+        let (logged, held) = (stored.record.offset, place.offset);
+        return Err(fail(format!("its record stands at offset {logged}, the state says {held}")));
+    }
+    Ok(event)
+}

@@ -1,0 +1,66 @@
+//! A page of a partition's runs, newest first: those in memory and those that only rows know.
+
+use std::collections::BTreeMap;
+
+use engine::{Partition, RowImage, RowName, Run, stored};
+use gateway::backend::{ListRuns, RunInfo};
+use storage::{RowKind, Rows};
+use types::{PartitionId, Refusal, RunId, TenantId};
+
+use crate::limits;
+use crate::translate;
+
+/// Closed runs by rows that pass the filter, newest first, at most a page of them.
+pub(crate) fn closed(
+    id: PartitionId,
+    rows: &dyn Rows,
+    tenant: &TenantId,
+    filter: &ListRuns,
+) -> Result<Vec<RunInfo>, Refusal> {
+    let mut found = Vec::new();
+    // Ids sort newest first, so a page begins right behind the last run of the page before.
+    let mut after = filter.after.map(|run| stored::row_key(&RowName::ClosedRun(run)).1.into());
+    loop {
+        let page = rows.scan(id, RowKind::ClosedRun, after.as_ref(), limits::ROWS_PER_SCAN);
+        let page = page.map_err(|error| translate::read_failed(&error))?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        after = Some(last.clone());
+        for (key, row) in &page {
+            if let Ok((_, RowImage::Run(run))) = stored::read_row(RowKind::ClosedRun as u8, key, &row.value)
+                && passes(&run, tenant, filter)
+            {
+                found.push(translate::run_info(&run));
+            }
+            if found.len() >= filter.limit {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// With those in memory, which know better.
+pub(crate) fn merge(partition: &Partition, tenant: &TenantId, filter: &ListRuns, closed: Vec<RunInfo>) -> Vec<RunInfo> {
+    let mut runs: BTreeMap<_, _> = closed.into_iter().map(|info| (newest_first(info.run), info)).collect();
+    for run in partition.runs() {
+        runs.remove(&newest_first(run.id));
+        let behind = filter.after.is_none_or(|after| newest_first(run.id) > newest_first(after));
+        if behind && passes(run, tenant, filter) {
+            runs.insert(newest_first(run.id), translate::run_info(run));
+        }
+    }
+    runs.into_values().take(filter.limit).collect()
+}
+
+fn passes(run: &Run, tenant: &TenantId, filter: &ListRuns) -> bool {
+    let named = |name: &String| {
+        *name == run.definition.name || *name == format!("{}/{}", run.definition.namespace, run.definition.name)
+    };
+    run.tenant == *tenant
+        && filter.workflow.as_ref().is_none_or(named)
+        && filter.status.as_deref().is_none_or(|status| status == translate::status_text(run))
+}
+
+/// What pages sort by: the order of a row's id.
+pub(crate) fn newest_first(run: RunId) -> (u128, u32) {
+    (!run.ulid(), run.routing_hash().bits())
+}

@@ -1,0 +1,13 @@
+//! Between the planes' own words: kernel events and records of the log, rejections and refusals, states and views.
+
+mod event;
+mod record;
+mod refusal;
+mod run;
+mod task;
+
+pub(crate) use event::{client_event, cursor};
+pub(crate) use record::{encoded, moved, record, row_kind};
+pub(crate) use refusal::{read_failed, refusal};
+pub(crate) use task::{failure, task_frame};
+pub(crate) use run::{run_info, status_text, stream_info_of_run, stream_info_of_stream};

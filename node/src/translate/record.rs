@@ -1,0 +1,86 @@
+//! Kernel events as records of the log, field by field.
+
+use engine::stored::{Encoded, OutputPart, Place};
+use engine::{Class, Event, Partition};
+use storage::{EventClass, OutputHeader, Record, RowKind};
+use types::{StreamOrdinal, Timestamp};
+
+use crate::partition::Moved;
+
+pub(crate) fn record(encoded: Encoded, cause: bool, time: Timestamp) -> Record {
+    Record {
+        schema: encoded.schema,
+        class: match encoded.class {
+            Class::Fact => EventClass::Fact,
+            Class::Attempt => EventClass::Attempt,
+            Class::Output => EventClass::Output,
+        },
+        cause,
+        time,
+        stream: encoded.stream,
+        offset: encoded.offset,
+        output: encoded.output.map(|part| OutputHeader {
+            step: part.step,
+            attempt: part.attempt,
+            sequence: part.sequence,
+        }),
+        key: encoded.key,
+        headers: encoded.headers,
+        payload: encoded.payload,
+    }
+}
+
+pub(crate) fn encoded(record: &Record) -> Encoded {
+    Encoded {
+        schema: record.schema,
+        class: match record.class {
+            EventClass::Fact => Class::Fact,
+            EventClass::Attempt => Class::Attempt,
+            EventClass::Output => Class::Output,
+        },
+        stream: record.stream,
+        offset: record.offset,
+        output: record.output.map(|header| OutputPart {
+            step: header.step,
+            attempt: header.attempt,
+            sequence: header.sequence,
+        }),
+        key: record.key.clone(),
+        headers: record.headers.clone(),
+        payload: record.payload.clone(),
+    }
+}
+
+pub(crate) fn row_kind(kind: u8) -> RowKind {
+    const KINDS: [RowKind; 9] = [
+        RowKind::Partition,
+        RowKind::OpenRun,
+        RowKind::ClosedRun,
+        RowKind::Stream,
+        RowKind::StreamName,
+        RowKind::Producer,
+        RowKind::Start,
+        RowKind::Definition,
+        RowKind::DefinitionName,
+    ];
+    *KINDS.iter().find(|known| **known as u8 == kind).expect("the kernel names rows that storage knows")
+}
+
+/// How an event that is about to be applied moves a stream.
+pub(crate) fn moved(event: &Event, place: Place, partition: &Partition) -> Option<Moved> {
+    let grown = |stream: StreamOrdinal, closed| {
+        (!stream.is_none()).then(|| Moved { stream, head: place.offset.next(), closed, deleted: false })
+    };
+    let ended = |stream: StreamOrdinal, deleted| {
+        let key = partition.stream_key(stream)?;
+        let head = partition.stream(key)?.head;
+        Some(Moved { stream, head, closed: true, deleted })
+    };
+    match event {
+        Event::EventAppended { stream, .. } => grown(*stream, false),
+        Event::Run { event, .. } if event.class() != Class::Attempt => grown(place.stream, event.closes()),
+        Event::StreamClosed { stream } => ended(*stream, false),
+        Event::StreamDeleted { stream } => ended(*stream, true),
+        Event::Run { .. } | Event::StreamCreated { .. } | Event::WorkflowRegistered(_) => None,
+    }
+}

@@ -1,0 +1,90 @@
+//! Runs and streams as clients see them.
+
+use engine::{Activity, Purpose, Run, RunStatus, StepStatus, Stream};
+use gateway::backend::{RunInfo, StreamInfo, WorkflowInfo};
+use types::{History, Offset, Timestamp};
+
+pub(crate) fn run_info(run: &Run) -> RunInfo {
+    let definition = &run.definition;
+    RunInfo {
+        run: run.id,
+        key: run.key.clone(),
+        workflow: WorkflowInfo {
+            namespace: definition.namespace.clone(),
+            name: definition.name.clone(),
+            version: definition.version.clone(),
+            hash: run.hash.to_string(),
+            registered: Timestamp::ZERO,
+        },
+        status: status_text(run).to_owned(),
+        input: run.input.clone(),
+        output: run.output.clone(),
+        error: run.error.as_ref().map(workflow::WorkflowError::to_json),
+        current: current(run),
+        started: run.started,
+        closed: run.closed,
+        head: run.head,
+        tags: run.tags.clone(),
+    }
+}
+
+/// Where it stands: `waiting` when nothing but a timer can move it.
+pub(crate) fn status_text(run: &Run) -> &'static str {
+    match run.status {
+        RunStatus::Running if is_waiting(run) => "waiting",
+        RunStatus::Running => "running",
+        RunStatus::Cancelling => "cancelling",
+        RunStatus::Completed => "completed",
+        RunStatus::Failed => "failed",
+        RunStatus::Cancelled => "cancelled",
+        RunStatus::Terminated => "terminated",
+    }
+}
+
+fn is_waiting(run: &Run) -> bool {
+    let on_timer = run.scopes.values().any(|scope| matches!(scope.activity, Activity::Timer { .. }));
+    let retrying = |status| matches!(status, StepStatus::Retrying { .. });
+    !run.continue_owed
+        && (on_timer || !run.steps.is_empty())
+        && run.steps.values().all(|step| retrying(step.status))
+}
+
+/// Open steps and waits, for people.
+fn current(run: &Run) -> Vec<String> {
+    let steps = run.steps.values().map(|step| {
+        let what = match step.status {
+            StepStatus::Owed => "waits for a worker",
+            StepStatus::Retrying { .. } => "waits for its next attempt",
+            StepStatus::Cancelling => "is being cancelled",
+        };
+        format!("{} {what} (attempt {})", step.path, step.attempt)
+    });
+    let waits = run.timers.values().filter_map(|timer| match timer.purpose {
+        Purpose::Wait { .. } => Some(format!("a wait until {}", timer.due)),
+        Purpose::TryAgain { .. } => Some(format!("a try begins again at {}", timer.due)),
+        Purpose::Retry { .. } | Purpose::CancelGrace => None,
+    });
+    steps.chain(waits).collect()
+}
+
+pub(crate) fn stream_info_of_run(run: &Run, history: History) -> StreamInfo {
+    StreamInfo {
+        history,
+        incarnation: run.incarnation,
+        low: Offset::ZERO,
+        head: run.head,
+        closed: run.status.is_closed(),
+        content_type: None,
+    }
+}
+
+pub(crate) fn stream_info_of_stream(stream: &Stream, history: History) -> StreamInfo {
+    StreamInfo {
+        history,
+        incarnation: stream.incarnation,
+        low: stream.low,
+        head: stream.head,
+        closed: stream.closed,
+        content_type: stream.content_type.clone(),
+    }
+}
