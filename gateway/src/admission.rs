@@ -10,25 +10,45 @@ use crate::limits::Limits;
 /// Why a socket is closed. 1000 to 1013 are the standard's, 4400 to 4508 mirror HTTP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CloseCode {
-    Done = 1000,
-    ProtocolError = 1002,
-    NotUtf8 = 1007,
-    TooBig = 1009,
-    Draining = 1012,
-    BadMessage = 4400,
-    Late = 4408,
-    Slow = 4508,
+    /// The peer said goodbye with this code, and is told the same.
+    Echo(u16),
+    ProtocolError,
+    NotUtf8,
+    TooBig,
+    Draining,
+    BadMessage,
+    Late,
+    Slow,
 }
 
 impl CloseCode {
     pub(crate) const fn number(self) -> u16 {
-        self as u16
+        match self {
+            Self::Echo(code) => code,
+            Self::ProtocolError => 1002,
+            Self::NotUtf8 => 1007,
+            Self::TooBig => 1009,
+            Self::Draining => 1012,
+            Self::BadMessage => 4400,
+            Self::Late => 4408,
+            Self::Slow => 4508,
+        }
     }
 }
 
+/// The peer's own codes are one kind: nobody else chooses how many kinds there are.
 impl fmt::Display for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.number().fmt(f)
+        match self {
+            Self::Echo(_) => f.write_str("by_peer"),
+            Self::ProtocolError
+            | Self::NotUtf8
+            | Self::TooBig
+            | Self::Draining
+            | Self::BadMessage
+            | Self::Late
+            | Self::Slow => self.number().fmt(f),
+        }
     }
 }
 

@@ -5,6 +5,8 @@ mod auth;
 pub mod backend;
 mod chunk;
 mod connection;
+#[cfg(test)]
+mod echo;
 mod error;
 mod frames;
 mod gateway;

@@ -29,6 +29,8 @@ use crate::limits::Limits;
 
 /// RFC 6455, 5.5.
 const CONTROL_BYTES: usize = 125;
+/// What a goodbye without a code is answered with: all is well.
+const NO_CODE: u16 = 1000;
 
 /// Why a request does not become a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +83,11 @@ pub(crate) async fn open(connection: OnUpgrade, limits: &Limits) -> Option<(Inco
 #[derive(Debug)]
 pub(crate) enum Message {
     Text(Bytes),
-    Binary,
+    Binary(Bytes),
     Ping(Bytes),
     Pong,
-    /// The peer says goodbye; its code, if it gave a good one, is to be said back.
-    Close,
+    /// The peer says goodbye, with this code.
+    Close(u16),
 }
 
 /// Why nothing more comes in.
@@ -210,7 +212,7 @@ fn control(opcode: OpCode, payload: Bytes) -> Result<Message, Broken> {
 /// A close frame is empty, or a code that may be sent and a reason in UTF-8.
 fn goodbye(payload: &[u8]) -> Result<Message, Broken> {
     match payload {
-        [] => Ok(Message::Close),
+        [] => Ok(Message::Close(NO_CODE)),
         [_] => Err(Broken::refused(CloseCode::ProtocolError, "half a close code")),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
@@ -220,7 +222,7 @@ fn goodbye(payload: &[u8]) -> Result<Message, Broken> {
             if std::str::from_utf8(reason).is_err() {
                 return Err(Broken::refused(CloseCode::NotUtf8, "a close reason is not UTF-8"));
             }
-            Ok(Message::Close)
+            Ok(Message::Close(code))
         }
     }
 }
@@ -284,7 +286,7 @@ fn message(text: bool, bytes: Bytes) -> Result<Message, Broken> {
     match (text, std::str::from_utf8(&bytes)) {
         (true, Ok(_)) => Ok(Message::Text(bytes)),
         (true, Err(_)) => Err(Broken::refused(CloseCode::NotUtf8, "text is not UTF-8")),
-        (false, _) => Ok(Message::Binary),
+        (false, _) => Ok(Message::Binary(bytes)),
     }
 }
 

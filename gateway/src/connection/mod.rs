@@ -75,10 +75,13 @@ async fn read<B: Backend>(incoming: &mut Incoming, state: &Mutex<State<B>>) {
 fn take<B: Backend>(state: &mut State<B>, message: Message) {
     match message {
         Message::Text(text) => state.text(&text),
-        Message::Binary => state.close(Close::new(CloseCode::BadMessage, "this subprotocol has text messages only")),
+        Message::Binary(bytes) => {
+            let reason = format!("{} bytes of binary: this subprotocol has text messages only", bytes.len());
+            state.close(Close::new(CloseCode::BadMessage, reason));
+        }
         Message::Ping(payload) => state.ping(&payload),
         Message::Pong => state.heard(),
-        Message::Close => state.close(Close::new(CloseCode::Done, "")),
+        Message::Close(code) => state.close(Close::new(CloseCode::Echo(code), "")),
     }
 }
 

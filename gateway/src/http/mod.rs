@@ -33,6 +33,8 @@ pub(crate) fn router<B: Backend>(gateway: &Arc<Gateway<B>>) -> Router {
     let router = Router::new()
         .route(SOCKET_PATH, get(socket::open::<B>))
         .route("/v1/streams/{*name}", streams::methods::<B>())
+        // Where the protocol's own tools and test suite look for it.
+        .route("/v1/stream/{*name}", streams::methods::<B>())
         .route("/v1/workflows", get(workflows::list::<B>).post(workflows::register::<B>))
         .route("/v1/workflows/{namespace}/{name}", get(workflows::latest::<B>))
         .route("/v1/workflows/{namespace}/{name}/{version}", get(workflows::version::<B>))

@@ -176,9 +176,13 @@ pub(crate) struct Sse {
 }
 
 impl Sse {
-    fn parse(frame: &str) -> Option<Self> {
-        let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        let data: Vec<_> = frame.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    fn parse<'a>(frame: &'a str) -> Option<Self> {
+        let value = |line: &'a str, name: &str| {
+            let value = line.strip_prefix(name)?.strip_prefix(':')?;
+            Some(value.strip_prefix(' ').unwrap_or(value))
+        };
+        let field = |name: &str| frame.lines().find_map(|line| value(line, name));
+        let data: Vec<_> = frame.lines().filter_map(|line| value(line, "data")).collect();
         let event = field("event")?.to_owned();
         Some(Self { event, id: field("id").map(str::to_owned), data: data.join("\n") })
     }

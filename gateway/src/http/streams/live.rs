@@ -197,13 +197,15 @@ fn tell_gap(out: &mut String, plan: Plan, info: &StreamInfo) {
 /// One frame. Data may contain line breaks of any kind; each line is marked as data, so that none ends the frame.
 fn frame(out: &mut String, event: &str, id: Option<Cursor>, data: &str) {
     let infallible = "a String takes every character";
-    writeln!(out, "event: {event}").expect(infallible);
     if let Some(id) = id {
         writeln!(out, "id: {id}").expect(infallible);
     }
+    writeln!(out, "event: {event}").expect(infallible);
     let unified = data.replace("\r\n", "\n").replace('\r', "\n");
     for line in unified.split('\n') {
-        writeln!(out, "data: {line}").expect(infallible);
+        // A reader takes one leading space away.
+        let space = if line.starts_with(' ') { " " } else { "" };
+        writeln!(out, "data:{space}{line}").expect(infallible);
     }
     out.push('\n');
 }
@@ -219,9 +221,10 @@ mod tests {
             frame(&mut out, "data", None, data);
             assert_eq!(out, expect);
         };
-        check("a", "event: data\ndata: a\n\n");
-        check("a\n\nevent: end", "event: data\ndata: a\ndata: \ndata: event: end\n\n");
-        check("a\r\nb\rc", "event: data\ndata: a\ndata: b\ndata: c\n\n");
-        check("", "event: data\ndata: \n\n");
+        check("a", "event: data\ndata:a\n\n");
+        check("a\n\nevent: end", "event: data\ndata:a\ndata:\ndata:event: end\n\n");
+        check("a\r\nb\rc", "event: data\ndata:a\ndata:b\ndata:c\n\n");
+        check("", "event: data\ndata:\n\n");
+        check(" a", "event: data\ndata:  a\n\n");
     }
 }

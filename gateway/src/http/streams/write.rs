@@ -81,7 +81,7 @@ pub(super) async fn append<B: Backend>(
     let request =
         Append { stream: stream.clone(), events, producer: producer.clone(), expected: None, create: false, close };
     match gateway.backend.append(&tenant, request).await {
-        Ok(appended) => Ok(taken(&appended, producer.as_ref())),
+        Ok(appended) => Ok(taken(&appended, producer.as_ref(), body.is_empty())),
         Err(refusal) => not_taken(&gateway, &tenant, stream, refusal, producer.as_ref(), body.is_empty()).await,
     }
 }
@@ -121,8 +121,8 @@ fn other_type(info: &StreamInfo, given: Option<&str>) -> Problem {
     Problem::new(Code::UnsupportedMediaType, message).status(StatusCode::CONFLICT)
 }
 
-/// With a producer, 200 is new and 204 was there before; without one there is nothing to tell apart.
-fn taken(appended: &Appended, producer: Option<&Producer>) -> Response {
+/// With a producer, 200 is new and 204 was there before; without one, and without data, there is nothing to tell apart.
+fn taken(appended: &Appended, producer: Option<&Producer>, close_only: bool) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(names::NEXT_OFFSET, names::cursor(appended.cursor));
     if appended.closed {
@@ -132,7 +132,7 @@ fn taken(appended: &Appended, producer: Option<&Producer>) -> Response {
         headers.insert(names::PRODUCER_EPOCH, producer.epoch.into());
         headers.insert(names::PRODUCER_SEQ, producer.seq.into());
     }
-    let new = producer.is_some() && !appended.duplicate;
+    let new = producer.is_some() && !appended.duplicate && !close_only;
     let status = if new { StatusCode::OK } else { StatusCode::NO_CONTENT };
     (status, headers).into_response()
 }
