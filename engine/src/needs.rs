@@ -83,8 +83,9 @@ impl Partition {
     }
 
     fn stream_row(&self, key: &StreamKey) -> Vec<Need> {
-        let known = self.streams.contains_key(key);
-        if known { Vec::new() } else { vec![Need::Row(RowName::Stream(key.clone()))] }
+        let name = RowName::Stream(key.clone());
+        let known = self.streams.contains_key(key) || self.gone.contains(&name);
+        if known { Vec::new() } else { vec![Need::Row(name)] }
     }
 
     fn program_need(&self, hash: WorkflowHash) -> Vec<Need> {

@@ -71,6 +71,8 @@ pub struct Partition {
     pub(crate) next_position: Position,
     /// Rows that memory is ahead of.
     pub(crate) dirty: BTreeSet<RowName>,
+    /// What was deleted and whose row may still be read, because its deletion is not known to be durable.
+    pub(crate) gone: BTreeSet<RowName>,
 }
 
 impl Partition {
@@ -91,6 +93,7 @@ impl Partition {
             time: Timestamp::ZERO,
             next_position: Position::ZERO,
             dirty: BTreeSet::new(),
+            gone: BTreeSet::new(),
         }
     }
 
@@ -264,6 +267,7 @@ impl Partition {
     /// everything written by the last `take_dirty` can be read back.
     pub fn evict(&mut self, keep: usize) {
         let dirty = &self.dirty;
+        self.gone.retain(|name| dirty.contains(name));
         self.runs.retain(|id, run| !run.status.is_closed() || dirty.contains(&RowName::ClosedRun(*id)));
         if self.streams.len() > keep {
             self.streams.retain(|key, _| dirty.contains(&RowName::Stream(key.clone())));

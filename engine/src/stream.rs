@@ -54,6 +54,7 @@ impl Partition {
                 self.next_ordinal = ordinal.next();
                 self.dirty.insert(RowName::StreamName(*ordinal));
                 self.dirty.insert(RowName::Stream(key.clone()));
+                self.gone.remove(&RowName::Stream(key.clone()));
                 self.stream_names.insert(*ordinal, key.clone());
                 self.streams.insert(key, stream);
             }
@@ -70,8 +71,10 @@ impl Partition {
             Event::StreamDeleted { stream } => {
                 let key = self.stream_names.remove(stream).expect("a deleted stream is in memory");
                 self.streams.remove(&key);
-                self.dirty.insert(RowName::StreamName(*stream));
-                self.dirty.insert(RowName::Stream(key));
+                for name in [RowName::StreamName(*stream), RowName::Stream(key)] {
+                    self.dirty.insert(name.clone());
+                    self.gone.insert(name);
+                }
             }
             Event::WorkflowRegistered(_) | Event::Run { .. } => unreachable!("`apply` sends stream events only"),
         }
