@@ -21,8 +21,12 @@ pub const DEFINITIONS: usize = 10_000;
 pub const DEFINITION_BYTES: usize = 1024 * 1024;
 /// How many scopes may be open inside each other.
 pub const SCOPE_DEPTH: usize = 64;
-/// Items of one `for`: they are kept in the run's state.
+/// Items of all open `for` tasks of a run: they are kept in its state. Those of one `for` are also one value.
 pub const FOR_ITEMS: usize = 100_000;
+/// Failures that may cause each other: what a JSON reader takes, and less than what can be read back from the log.
+pub const FAILURE_CAUSES: usize = 127;
+/// What an error says of an expression that failed: its author may have made up any text.
+pub const DETAIL_CHARS: usize = 4_096;
 /// How long an idempotency key of a start is remembered, by default (the seed's `idempotency_window_hours`).
 pub const IDEMPOTENCY_WINDOW_MS: u64 = 48 * 3_600_000;
 /// How long a cancelled run waits for its steps before it is terminated, by default.

@@ -13,6 +13,10 @@ pub(super) fn decide(partition: &Partition, append: &AppendEvents) -> Outcome {
     if append.name.is_reserved() {
         return Err(Rejection::Reserved(append.name.clone()));
     }
+    if append.producer.is_some() && append.events.is_empty() && !append.close {
+        let why = "a producer's request carries events or closes the stream: nothing would remember this one";
+        return Err(Rejection::Invalid(why.to_owned()));
+    }
     let key = StreamKey { tenant: append.tenant.clone(), name: append.name.clone() };
     match partition.streams.get(&key) {
         Some(stream) => append_to(partition, &key, stream, append),
