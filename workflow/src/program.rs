@@ -42,7 +42,7 @@ pub struct Block {
 #[derive(Debug)]
 pub struct Task {
     pub name: String,
-    /// A JSON pointer into the document, such as `/do/2/review/for/do/0/callModel`. The `instance` of its errors.
+    /// A JSON pointer into the document, such as `/do/2/review/do/0/callModel`. The `instance` of its errors.
     pub pointer: String,
     /// Its index in its block.
     pub index: u32,

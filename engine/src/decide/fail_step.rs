@@ -6,7 +6,9 @@ use workflow::error as error_types;
 
 use crate::command::{Answer, Outcome};
 use crate::event::{RunEvent, TimerSet};
+use crate::limits;
 use crate::partition::Partition;
+use crate::rejection::Rejection;
 use crate::retry::{self, Verdict};
 use crate::run::Run;
 use crate::step::{Failure, HEARTBEAT, SCHEDULE_TO_START, START_TO_CLOSE, Step, StepStatus};
@@ -20,8 +22,32 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Outcome {
     let (run, step) = super::held(partition, token)?;
+    check(failure)?;
     let cause = verdict_event(run, token.step, step, failure, retry_after_ms, now);
     super::batch(partition, run, cause, now, Answer::Done)
+}
+
+/// Refuses what would not fit an event, or could not be read back from one.
+fn check(failure: &Failure) -> Result<(), Rejection> {
+    let (mut bytes, mut count, mut next) = (0, 0, Some(failure));
+    while let Some(one) = next {
+        let texts = [Some(&one.message), Some(&one.kind), one.source.as_ref(), one.stack.as_ref()];
+        bytes += texts.into_iter().flatten().map(String::len).sum::<usize>();
+        if let Some(details) = &one.details {
+            super::json("the failure's details", details)?;
+            bytes += details.len();
+        }
+        (count, next) = (count + 1, one.cause.as_deref());
+    }
+    let limit = limits::VALUE_BYTES;
+    if bytes > limit {
+        return Err(Rejection::TooLarge { what: "the failure", bytes, limit });
+    }
+    let (causes, limit) = (count - 1, limits::FAILURE_CAUSES);
+    if causes > limit {
+        return Err(Rejection::Invalid(format!("the failure names a chain of {causes} causes, the limit is {limit}")));
+    }
+    Ok(())
 }
 
 /// What an attempt's failure comes to.
@@ -73,11 +99,13 @@ fn step_error(step: &Step, failure: &Failure) -> WorkflowError {
 fn pointer(address: &str) -> String {
     let mut segments = Vec::new();
     let mut parts = address.split('/').skip(1).peekable();
-    // An address is a chain of `list/index/name`, where the list of a loop is `for/<turn>/do`.
+    // An address is a chain of `list/index/name`, where the list of a loop is `for/<turn>/do`; in the document its
+    // tasks stand under `do`, beside `for`.
     while let Some(list) = parts.next() {
-        segments.push(list.to_owned());
         if list == "for" {
             parts.next();
+        } else {
+            segments.push(list.to_owned());
         }
         if list == "for" || list == "catch" {
             segments.extend(parts.next().map(str::to_owned));
@@ -99,7 +127,7 @@ mod tests {
         let check = |address, expect: &str| assert_eq!(pointer(address), expect);
         check("/do/0/a", "/do/0/a");
         check("/do/0/tryGetPet/try/0/getPet@3", "/do/0/tryGetPet/try/0/getPet");
-        check("/do/2/review@2/for/3/do/0/call@2", "/do/2/review/for/do/0/call");
+        check("/do/2/review@2/for/3/do/0/call@2", "/do/2/review/do/0/call");
         check("/do/1/t/catch/do/0/mail@example", "/do/1/t/catch/do/0/mail@example");
     }
 }
