@@ -1,0 +1,129 @@
+//! What flows between tasks: `input.from`, `output.as`, `export.as`, `$context`, and the definition's own ends.
+
+use engine::RunStatus;
+use serde_json::{Value, json};
+
+use crate::harness::{Harness, value};
+
+fn check(body: &str, input: &Value, expect: &Value) {
+    assert_eq!(Harness::of(body).output_of(input), *expect, "{body}");
+}
+
+#[test]
+fn the_definitions_ends_shape_what_goes_in_and_comes_out() {
+    let body = "input: { from: '${ { n: .raw } }' }
+output: { as: '${ { result: .n, was: $workflow.input.raw } }' }
+do:
+  - a: { set: { n: '${ .n + 1 }' } }";
+    check(body, &json!({"raw": 1}), &json!({"result": 2, "was": 1}));
+}
+
+#[test]
+fn a_tasks_ends_see_its_input_and_its_output() {
+    let body = "do:
+  - a:
+      input: { from: '${ { n: .n, was: . } }' }
+      set: { twice: '${ .n * 2 }' }
+      output: { as: '${ { twice: .twice, n: $input.n, was: $input.was } }' }";
+    check(body, &json!({"n": 4}), &json!({"twice": 8, "n": 4, "was": {"n": 4}}));
+}
+
+#[test]
+fn an_export_is_the_context_of_what_follows() {
+    let body = "do:
+  - a: { set: { n: 1 }, export: { as: '${ { kept: .n, before: $context } }' } }
+  - b: { set: { n: 2 } }
+  - c: { set: { kept: '${ $context.kept }', before: '${ $context.before }' } }";
+    check(body, &json!({}), &json!({"kept": 1, "before": null}));
+}
+
+#[test]
+fn a_skipped_task_exports_nothing() {
+    let body = "do:
+  - a: { set: { n: 1 }, export: { as: '${ \"first\" }' } }
+  - b: { if: '${ false }', set: { n: 2 }, export: { as: '${ \"second\" }' } }
+  - c: { set: { kept: '${ $context }' } }";
+    check(body, &json!({}), &json!({"kept": "first"}));
+}
+
+#[test]
+fn a_steps_arguments_are_not_its_input() {
+    let mut harness = Harness::of(
+        "do:
+  - a:
+      input: { from: '${ { q: .question } }' }
+      call: worker
+      with: { task: t, input: { ask: '${ .q }' } }
+      output: { as: '${ { answer: ., asked: $input.q } }' }",
+    );
+    let run = harness.start(&json!({"question": "why"}));
+    assert_eq!(value(&harness.offer().input), json!({"ask": "why"}));
+    harness.complete(&json!("because"));
+    assert_eq!(harness.output(run), json!({"answer": "because", "asked": "why"}));
+}
+
+#[test]
+fn a_wait_and_a_list_keep_a_changed_input() {
+    let mut harness = Harness::of(
+        "do:
+  - pause: { input: { from: '${ { n: (.n + 1) } }' }, wait: { seconds: 1 } }
+  - inner: { input: { from: '${ { n: (.n * 10) } }' }, do: [ { a: { set: { n: '${ .n + 1 }' } } } ] }",
+    );
+    let run = harness.start(&json!({"n": 1}));
+    harness.fire_next();
+    assert_eq!(harness.output(run), json!({"n": 21}));
+}
+
+#[test]
+fn expressions_know_the_workflow_the_task_and_the_runtime() {
+    let body = "do:
+  - here:
+      set:
+        name: '${ $workflow.definition.name }'
+        started: '${ $workflow.startedAt.epoch.milliseconds }'
+        input: '${ $workflow.input }'
+        task: '${ $task.name }'
+        at: '${ $task.reference }'
+        runtime: '${ $runtime.name }'";
+    let expect = json!({
+        "name": "flow", "started": 1_795_493_220_000_u64, "input": {"n": 1}, "task": "here", "at": "/do/0/here",
+        "runtime": "headwater",
+    });
+    check(body, &json!({"n": 1}), &expect);
+}
+
+#[test]
+fn an_expression_that_fails_fails_the_run_by_name_and_place() {
+    let check = |body: &str, instance: &str| {
+        let mut harness = Harness::of(body);
+        let run = harness.start(&json!({"n": 1}));
+        let run = harness.run(run);
+        assert_eq!(run.status, RunStatus::Failed, "{body}");
+        let error = run.error.clone().expect("it says why");
+        assert_eq!((error.type_.as_str(), error.status), (workflow::error::EXPRESSION, 400), "{body}");
+        assert_eq!(error.instance.as_deref(), Some(instance), "{body}");
+    };
+    check("do:\n  - a: { set: { x: '${ .n.deep.er }' } }", "/do/0/a");
+    check("do:\n  - a: { if: '${ .n.deep.er }', set: { n: 1 } }", "/do/0/a");
+    check("do:\n  - a: { input: { from: '${ .n.deep.er }' }, set: { n: 1 } }", "/do/0/a");
+    check("do:\n  - a: { set: { n: 1 }, output: { as: '${ .n.deep.er }' } }", "/do/0/a");
+    check("do:\n  - a: { set: { n: 1 }, export: { as: '${ .n.deep.er }' } }", "/do/0/a");
+    check("do:\n  - a: { do: [ { b: { set: { x: '${ .n.deep.er }' } } } ] }", "/do/0/a/do/0/b");
+}
+
+#[test]
+fn an_output_of_the_definition_that_fails_fails_the_run() {
+    let mut harness = Harness::of("output: { as: '${ .n.deep.er }' }\ndo:\n  - a: { set: { n: 1 } }");
+    let run = harness.start(&json!({}));
+    assert_eq!(harness.status(run), RunStatus::Failed);
+}
+
+#[test]
+fn chance_is_drawn_from_the_runs_seed() {
+    let body = "do:\n  - a: { set: { id: '${ uuid }', at: '${ now }' } }";
+    let mut harness = Harness::of(body);
+    let (first, second) = (harness.output_of(&json!({})), harness.output_of(&json!({})));
+    assert_ne!(first["id"], second["id"], "another run, another draw");
+    assert_eq!(first["at"], second["at"], "the same time");
+    assert_eq!(Harness::of(body).output_of(&json!({})), first, "the same seed and time, the same draw");
+}
