@@ -100,10 +100,6 @@ impl Catalog {
         count.expect("a log is made with a valid number of partitions")
     }
 
-    pub(crate) fn holds(&self, partition: PartitionId) -> bool {
-        (partition.value() as usize) < self.partitions.len()
-    }
-
     /// A partition that is not there is a mistake of the caller's, not of the disk's.
     pub(crate) fn view(&self, partition: PartitionId) -> &PartitionView {
         let view = self.partitions.get(partition.value() as usize);

@@ -135,7 +135,7 @@ impl Committer {
     pub(crate) fn start(
         catalog: Arc<Catalog>,
         writer: Writer,
-        watermark: Watermark,
+        watermark: &Watermark,
         keeper: Box<dyn KeepWatermark>,
         options: CommitOptions,
     ) -> std::io::Result<Self> {
@@ -162,8 +162,8 @@ impl Committer {
     }
 
     pub(crate) fn append(&self, pending: Pending) {
-        if let Err((pending, reason)) = self.shared.queue.push(pending) {
-            (pending.on_durable)(Err(reason));
+        if let Some((on_durable, reason)) = self.shared.queue.push(pending) {
+            on_durable(Err(reason));
         }
     }
 
@@ -301,7 +301,9 @@ impl Syncer {
             self.sequence = group.sequence;
             batches += group.batches;
             bytes += group.bytes;
-            group.ends.iter().for_each(|(partition, end)| self.shared.catalog.set_durable(*partition, *end));
+            for (partition, end) in &group.ends {
+                self.shared.catalog.set_durable(*partition, *end);
+            }
         }
         self.shared.catalog.metrics.synced(self.sequence, started.elapsed());
         self.shared.queue.answered(batches, bytes);
@@ -339,3 +341,6 @@ impl Syncer {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

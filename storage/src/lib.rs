@@ -32,6 +32,7 @@ mod simulated_disk;
 mod store;
 mod stream_index;
 mod tail_cut;
+mod verify;
 mod watermark;
 
 pub use commit::OnFatal;
@@ -43,3 +44,4 @@ pub use read_only::ReadOnlyLog;
 pub use record::{EventClass, OutputHeader, Record, RetentionClass, StoredRecord};
 pub use rocks_log::{OpenReport, Options, RocksLog};
 pub use rows::{Row, RowChange, RowKey, RowKind, Rows};
+pub use verify::{DamageFound, VerifyReport, verify};

@@ -72,6 +72,13 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// Empty: there is nothing durable at `from`. An offset that is no longer kept is `ReadError::Trimmed`.
     fn read_stream(&self, read: StreamRead) -> Result<Vec<StoredRecord>, ReadError>;
 
+    /// Whether that read is served from memory, so that who must not wait for the disk may make it on the spot. True
+    /// in nearly all cases where it says so: the memory may have been given up in between.
+    fn is_recent(&self, read: &StreamRead) -> bool {
+        let _ = read;
+        false
+    }
+
     /// Makes everything appended so far durable, writes the commit watermark, and stops the log's threads.
     fn close(&self) -> Result<(), AppendError>;
 }

@@ -17,7 +17,7 @@ use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, RETENTION_CLASSES
 use crate::metrics::Metrics;
 use crate::partition_log::Policy;
 use crate::read::read;
-use crate::read_stream::read_stream;
+use crate::read_stream::{is_recent, read_stream};
 use crate::record::StoredRecord;
 use crate::recovery::{initial, recover};
 use crate::row_store;
@@ -146,7 +146,9 @@ impl MemoryLog {
         }
         let dead = state.dead.clone();
         if dead.is_none() {
-            ends.iter().for_each(|(partition, end)| self.catalog.set_durable(*partition, *end));
+            for (partition, end) in ends {
+                self.catalog.set_durable(partition, end);
+            }
             let mut watermark = locked(&self.machine.watermark);
             watermark.durable = self.catalog.durable();
             watermark.sequence = self.machine.disk.sequence();
@@ -272,6 +274,10 @@ impl Log for MemoryLog {
 
     fn read_stream(&self, request: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
         read_stream(&self.catalog, request)
+    }
+
+    fn is_recent(&self, request: &StreamRead) -> bool {
+        is_recent(&self.catalog, request)
     }
 
     fn close(&self) -> Result<(), AppendError> {

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::error::AppendError;
 use crate::group::Pending;
 use crate::limits::GROUP_BYTES;
+use crate::log::OnDurable;
 
 /// How much may wait and be in flight together.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +47,8 @@ impl Queue {
     }
 
     /// Adds an append, waiting while there is no room. An append larger than all bounds passes when it is alone.
-    /// `Err`: the queue is closed, for this reason.
-    pub(crate) fn push(&self, pending: Pending) -> Result<(), (Pending, AppendError)> {
+    /// Gives back who is to be told when the queue is closed, and why it is.
+    pub(crate) fn push(&self, pending: Pending) -> Option<(OnDurable, AppendError)> {
         let bytes = pending.bytes();
         let mut state = self.state();
         while state.closed.is_none() && !self.has_room(&state, bytes) {
@@ -56,14 +57,14 @@ impl Queue {
             state.appenders_sleep -= 1;
         }
         if let Some(reason) = state.closed.clone() {
-            return Err((pending, reason));
+            return Some((pending.on_durable, reason));
         }
         state.waiting.push(pending);
         state.waiting_bytes += bytes;
         if state.writer_sleeps {
             self.filled.notify_one();
         }
-        Ok(())
+        None
     }
 
     fn has_room(&self, state: &State, bytes: usize) -> bool {

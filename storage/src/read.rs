@@ -1,6 +1,7 @@
 //! Reads a partition in order of position: both chains merged, nothing missing, nothing that is not durable.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use types::{PartitionId, Position};
 
@@ -21,17 +22,17 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn corrupt(self, what: impl ToString) -> ReadError {
+    pub(crate) fn corrupt(self, what: &dyn fmt::Display) -> ReadError {
         ReadError::Corrupt { partition: self.partition, position: self.position, what: what.to_string() }
     }
 
     pub(crate) fn damage(self) -> impl Fn(Damage) -> ReadError {
-        move |damage| self.corrupt(damage)
+        move |damage| self.corrupt(&damage)
     }
 
     pub(crate) fn store(self) -> impl Fn(StoreError) -> ReadError {
         move |error| match error {
-            StoreError::Corrupt(what) => self.corrupt(what),
+            StoreError::Corrupt(what) => self.corrupt(&what),
             StoreError::Io(what) => ReadError::Io { what },
         }
     }
@@ -98,7 +99,7 @@ impl<'a> ChainScan<'a> {
         if self.previous_crc.is_some_and(|crc| crc != block.header.previous_crc) {
             return Err(self
                 .place
-                .corrupt(format!("the block before this one in the {} chain is missing", key.class.name())));
+                .corrupt(&format!("the block before this one in the {} chain is missing", key.class.name())));
         }
         self.previous_crc = Some(block.header.crc);
         Ok(Some(block))
@@ -230,19 +231,18 @@ fn collect(
     let mut expected = merge.place.position;
     while records.len() < max_records && (records.is_empty() || bytes < max_bytes) {
         match next_record(&mut merge, expected, durable, start_stream) {
-            Ok(None) => break,
             Ok(Some(stored)) => {
                 bytes += stored.record.bytes();
                 expected = stored.position.next();
                 records.push(stored);
             }
             Err(error) if records.is_empty() => return Err(error),
-            Err(_) => break,
+            Ok(None) | Err(_) => break,
         }
     }
     if records.is_empty() && expected >= start_stream {
         merge.place.position = expected;
-        return Err(merge.place.corrupt(format!("nothing is there, though the log is durable up to {durable}")));
+        return Err(merge.place.corrupt(&format!("nothing is there, though the log is durable up to {durable}")));
     }
     Ok(records)
 }
@@ -259,7 +259,7 @@ fn next_record(
     let trimmed = position > expected && position <= start_stream;
     if position != expected.max(start_stream) && position != expected && !trimmed {
         merge.place.position = expected;
-        return Err(merge.place.corrupt(format!("the next record there is at position {position}")));
+        return Err(merge.place.corrupt(&format!("the next record there is at position {position}")));
     }
     merge.take(chain).map(Some)
 }

@@ -112,7 +112,7 @@ impl<'a> Entries<'a> {
         };
         let key = IndexKey::decode(&key).map_err(self.place.damage())?;
         if key.segment != segment {
-            return Err(self.place.corrupt("the stream index is out of order"));
+            return Err(self.place.corrupt(&"the stream index is out of order"));
         }
         let entries = decode_entries(&key, &value).map_err(self.place.damage())?;
         let on_disk_only = |entry: &IndexEntry| self.memory_from.is_none_or(|from| entry.block < from);
@@ -171,7 +171,7 @@ impl<'a> Events<'a> {
         let index = entry.first_index as usize;
         let indexed = if index < block.count() { Some(block.stream(index).map_err(place.damage())?) } else { None };
         if indexed != Some((read.stream, entry.base)) || entry.count == 0 {
-            return Err(place.corrupt("the stream index names a record that is another one"));
+            return Err(place.corrupt(&"the stream index names a record that is another one"));
         }
         let position = block.position(index).map_err(place.damage())?;
         Ok(Event { block, index, offset: entry.base, position, left: entry.count - 1 })
@@ -193,7 +193,7 @@ impl<'a> Events<'a> {
                 return Ok(());
             }
         }
-        Err(place.corrupt("the stream index counts more records than the block holds"))
+        Err(place.corrupt(&"the stream index counts more records than the block holds"))
     }
 }
 
@@ -204,8 +204,18 @@ fn block(catalog: &Catalog, place: Place, key: &LogKey) -> Result<Block, ReadErr
     }
     catalog.metrics.cold_read();
     let bytes = catalog.store.get(Family::Log, &key.encode()).map_err(place.store())?;
-    let bytes = bytes.ok_or_else(|| place.corrupt("a block that the stream index names is missing"))?;
+    let bytes = bytes.ok_or_else(|| place.corrupt(&"a block that the stream index names is missing"))?;
     Block::decode(key, bytes).map_err(place.damage())
+}
+
+/// Whether the first wanted event, and with it all that come after, is in a block in memory.
+pub(crate) fn is_recent(catalog: &Catalog, read: &StreamRead) -> bool {
+    let state = catalog.view(read.partition).read();
+    let low = state.recent.low();
+    RETENTION_CLASSES.iter().any(|class| {
+        let mut covering = state.recent.index.covering(class.index(), read.stream, read.from, read.until);
+        covering.next().is_some_and(|first| first.base <= read.from && first.block >= low)
+    })
 }
 
 pub(crate) fn read_stream(catalog: &Catalog, read: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
@@ -222,15 +232,14 @@ pub(crate) fn read_stream(catalog: &Catalog, read: StreamRead) -> Result<Vec<Sto
     let (mut events, mut bytes, mut expected) = (Vec::new(), 0, read.from);
     while events.len() < read.max_events && (events.is_empty() || bytes < read.max_bytes) && expected < read.until {
         match merge.next(expected) {
-            Ok(None) => break,
             Ok(Some(stored)) => {
                 bytes += stored.record.bytes();
                 expected = expected.next();
                 events.push(stored);
             }
             Err(error) if events.is_empty() => return Err(error),
-            // What comes before is good; the next read meets the error.
-            Err(_) => break,
+            // After an error: what comes before it is good, and the next read meets it.
+            Ok(None) | Err(_) => break,
         }
     }
     Ok(events)
@@ -265,7 +274,7 @@ impl Merge<'_> {
         }
         let entries = &self.chains[0].entries;
         let place = Place { position: event.position, ..entries.place };
-        Err(place.corrupt(format!("event {expected} of stream {} is missing before it", entries.read.stream)))
+        Err(place.corrupt(&format!("event {expected} of stream {} is missing before it", entries.read.stream)))
     }
 
     fn take(&mut self, chain: usize) -> Result<Option<StoredRecord>, ReadError> {

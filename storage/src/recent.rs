@@ -69,10 +69,6 @@ impl Recent {
         self.low
     }
 
-    pub(crate) const fn saved_to(&self) -> Position {
-        self.saved
-    }
-
     /// Gives up the bytes of the oldest block that still has them.
     pub(crate) fn evict_oldest(&mut self) {
         if let Some(oldest) = self.blocks.get_mut(self.evicted) {

@@ -145,15 +145,6 @@ impl RocksStore {
         self.database.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| store_error(&error))
     }
 
-    /// Reads every file and compares its checksums.
-    pub(crate) fn verify_checksums(&self) -> Result<(), StoreError> {
-        for family in Family::ALL {
-            let mut scan = self.iterator(family, &[], None, READAHEAD_BYTES);
-            while scan.next()?.is_some() {}
-        }
-        Ok(())
-    }
-
     fn iterator(&self, family: Family, from: &[u8], until: Option<&[u8]>, expect_bytes: usize) -> RocksScan<'_> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::partition_log::Policy;
 use crate::queue::QueueBounds;
 use crate::read::read;
-use crate::read_stream::read_stream;
+use crate::read_stream::{is_recent, read_stream};
 use crate::record::StoredRecord;
 use crate::recovery::{Recovered, damaged, initial, recover, store_error};
 use crate::rocks::RocksStore;
@@ -230,7 +230,7 @@ impl Existing {
             watermark_every: Duration::from_millis(options.watermark_ms),
             on_fatal: options.on_fatal.clone(),
         };
-        let committer = Committer::start(Arc::clone(&catalog), writer, watermark, Box::new(file), commit)
+        let committer = Committer::start(Arc::clone(&catalog), writer, &watermark, Box::new(file), commit)
             .map_err(|error| io_error(&directory.path, &error))?;
         Ok((Arc::new(RocksLog { catalog, store, committer, _lock: lock }), term))
     }
@@ -269,6 +269,10 @@ impl Log for RocksLog {
 
     fn read_stream(&self, request: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
         read_stream(&self.catalog, request)
+    }
+
+    fn is_recent(&self, request: &StreamRead) -> bool {
+        is_recent(&self.catalog, request)
     }
 
     fn close(&self) -> Result<(), AppendError> {

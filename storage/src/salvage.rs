@@ -213,8 +213,9 @@ mod tests {
 
     #[test]
     fn blocks_are_found_across_chunks() {
-        let records: Vec<_> =
-            (0..50).map(|n| [b"batch".to_vec(), block(n, n / 2, 1 + n as usize * 997)].concat()).collect();
+        let records: Vec<_> = (0..50_u16)
+            .map(|n| [b"batch".to_vec(), block(u64::from(n), u64::from(n) / 2, 1 + usize::from(n) * 997)].concat())
+            .collect();
         let salvage = scan(&log_file(&records));
         assert_eq!(salvage.claims, [Position::ZERO, Position::new(24)]);
         assert_eq!(salvage.beyond(|_| Position::new(45)), (5, 5));

@@ -83,6 +83,11 @@ impl Segment {
         Self::empty(self.chain, number, base, self.last_crc())
     }
 
+    /// The same segment before its first block.
+    pub(crate) fn emptied(&self) -> Self {
+        Self::empty(self.chain, self.number, self.base, self.before_crc)
+    }
+
     #[must_use]
     pub(crate) fn sealed(mut self) -> Self {
         self.state = SegmentState::Sealed;
@@ -248,7 +253,9 @@ pub(crate) mod tests {
     fn the_digest_depends_on_every_block_and_their_order() {
         let digest = |crcs: &[u32]| {
             let mut segment = Segment::first(CHAIN);
-            crcs.iter().for_each(|crc| segment.add(&block(0, *crc, 0)));
+            for crc in crcs {
+                segment.add(&block(0, *crc, 0));
+            }
             segment.digest
         };
         assert_ne!(digest(&[1, 2]), digest(&[2, 1]));

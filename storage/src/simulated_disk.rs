@@ -75,7 +75,9 @@ impl SimulatedDisk {
         let mut state = self.state();
         let lost = std::mem::take(&mut state.unsynced);
         let (kept, rest) = lost.split_at(survives.batches.min(lost.len()));
-        kept.iter().for_each(|batch| state.durable.apply_all(batch));
+        for batch in kept {
+            state.durable.apply_all(batch);
+        }
         if let Some(torn) = rest.first() {
             state.durable.apply_torn(torn, survives.torn_bytes);
         }
@@ -114,7 +116,9 @@ impl Store for SimulatedDisk {
             return Err(StoreError::Io("the simulated disk failed a sync".to_owned()));
         }
         let written = std::mem::take(&mut state.unsynced);
-        written.iter().for_each(|batch| state.durable.apply_all(batch));
+        for batch in &written {
+            state.durable.apply_all(batch);
+        }
         Ok(())
     }
 
@@ -196,7 +200,9 @@ mod tests {
     #[test]
     fn a_scan_and_a_last_stay_in_their_range() {
         let disk = SimulatedDisk::default();
-        [b"a", b"b", b"c"].iter().for_each(|key| disk.write(&batch(*key, b"x")).expect("room"));
+        for key in [b"a", b"b", b"c"] {
+            disk.write(&batch(key, b"x")).expect("room");
+        }
         let mut scan = disk.scan(Family::Log, b"a", b"c", 0);
         let mut keys = Vec::new();
         while let Some((key, _)) = scan.next().expect("it reads") {

@@ -189,7 +189,9 @@ mod tests {
     fn entries_leave_with_their_block() {
         let mut index = RecentIndex::default();
         let blocks = [summary(0, &[(1, 0, 5), (2, 0, 5)]), summary(10, &[(1, 5, 5)])];
-        blocks.iter().for_each(|block| index.add(block));
+        for block in &blocks {
+            index.add(block);
+        }
         for run in &blocks[0].streams {
             index.forget(&blocks[0].key, run.stream);
         }

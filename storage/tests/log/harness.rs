@@ -16,55 +16,56 @@ use types::{History, Offset, PartitionCount, PartitionId, Position, StreamOrdina
 
 /// Small, so that short cases roll segments, take checkpoints and fall out of the tail.
 #[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    pub segment_bytes: u64,
-    pub checkpoint_bytes: u64,
-    pub tail_bytes: usize,
+#[expect(clippy::struct_field_names, reason = "the names of the options they stand for")]
+pub(crate) struct Sizes {
+    pub(crate) segment_bytes: u64,
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) tail_bytes: usize,
 }
 
-pub const USUAL: Sizes = Sizes { segment_bytes: 1 << 20, checkpoint_bytes: 1 << 16, tail_bytes: 1 << 20 };
-pub const SMALL: Sizes = Sizes { segment_bytes: 3_000, checkpoint_bytes: 700, tail_bytes: 900 };
+pub(crate) const USUAL: Sizes = Sizes { segment_bytes: 1 << 20, checkpoint_bytes: 1 << 16, tail_bytes: 1 << 20 };
+pub(crate) const SMALL: Sizes = Sizes { segment_bytes: 3_000, checkpoint_bytes: 700, tail_bytes: 900 };
 /// Nothing is served from memory.
-pub const COLD: Sizes = Sizes { segment_bytes: 3_000, checkpoint_bytes: 1, tail_bytes: 0 };
+pub(crate) const COLD: Sizes = Sizes { segment_bytes: 3_000, checkpoint_bytes: 1, tail_bytes: 0 };
 
-pub const PARTITIONS: u32 = 4;
-pub const HISTORY: u32 = 0x00ab_cdef;
+pub(crate) const PARTITIONS: u32 = 4;
+pub(crate) const HISTORY: u32 = 0x00ab_cdef;
 
-pub fn partitions() -> PartitionCount {
+pub(crate) fn partitions() -> PartitionCount {
     PartitionCount::new(PARTITIONS).expect("in range")
 }
 
-pub const fn partition(number: u32) -> PartitionId {
+pub(crate) const fn partition(number: u32) -> PartitionId {
     PartitionId::new(number)
 }
 
-pub type Outcome = Result<Position, AppendError>;
+pub(crate) type Outcome = Result<Position, AppendError>;
 
 /// Where the answer to an append will be.
 #[derive(Clone, Debug, Default)]
-pub struct Answer(Arc<Mutex<Vec<Outcome>>>);
+pub(crate) struct Answer(Arc<Mutex<Vec<Outcome>>>);
 
 impl Answer {
-    pub fn take(&self) -> Option<Outcome> {
+    pub(crate) fn take(&self) -> Option<Outcome> {
         let answers = self.0.lock().expect("not poisoned");
         assert!(answers.len() <= 1, "an append is answered once");
         answers.first().cloned()
     }
 
-    pub fn callback(&self) -> storage::OnDurable {
+    pub(crate) fn callback(&self) -> storage::OnDurable {
         let answers = Arc::clone(&self.0);
         Box::new(move |outcome| answers.lock().expect("not poisoned").push(outcome))
     }
 }
 
 /// How many answers are still to come.
-pub type Outstanding = Arc<AtomicUsize>;
+pub(crate) type Outstanding = Arc<AtomicUsize>;
 
-pub trait LogAndRows: Log + Rows {}
+pub(crate) trait LogAndRows: Log + Rows {}
 impl<T: Log + Rows> LogAndRows for T {}
 
 /// A log of one kind or the other.
-pub trait Harness: fmt::Debug {
+pub(crate) trait Harness: fmt::Debug {
     fn log(&self) -> &dyn LogAndRows;
     fn outstanding(&self) -> Outstanding;
     /// Waits until every append so far was answered.
@@ -77,11 +78,16 @@ pub trait Harness: fmt::Debug {
 
 impl dyn Harness + '_ {
     /// Appends where the partition ends, with whatever was appended before and is settled.
-    pub fn append(&self, partition: PartitionId, records: Vec<Record>) -> Position {
+    pub(crate) fn append(&self, partition: PartitionId, records: Vec<Record>) -> Position {
         self.append_with_rows(partition, records, Vec::new())
     }
 
-    pub fn append_with_rows(&self, partition: PartitionId, records: Vec<Record>, rows: Vec<RowChange>) -> Position {
+    pub(crate) fn append_with_rows(
+        &self,
+        partition: PartitionId,
+        records: Vec<Record>,
+        rows: Vec<RowChange>,
+    ) -> Position {
         let expected = self.log().bounds(partition).end;
         let end = expected.after(records.len() as u64);
         let answer = self.offer(AppendBatch { partition, expected, records, rows });
@@ -91,7 +97,7 @@ impl dyn Harness + '_ {
         end
     }
 
-    pub fn offer(&self, batch: AppendBatch) -> Answer {
+    pub(crate) fn offer(&self, batch: AppendBatch) -> Answer {
         let (answer, outstanding) = (Answer::default(), self.outstanding());
         let callback = answer.callback();
         outstanding.fetch_add(1, Ordering::SeqCst);
@@ -104,7 +110,7 @@ impl dyn Harness + '_ {
     }
 
     /// All records of a partition, in small steps.
-    pub fn all(&self, partition: PartitionId) -> Vec<StoredRecord> {
+    pub(crate) fn all(&self, partition: PartitionId) -> Vec<StoredRecord> {
         let mut all: Vec<StoredRecord> = Vec::new();
         loop {
             let from = all.last().map_or(Position::ZERO, |last| last.position.next());
@@ -118,10 +124,10 @@ impl dyn Harness + '_ {
 }
 
 #[derive(Debug)]
-pub struct Memory(pub MemoryLog);
+pub(crate) struct Memory(pub MemoryLog);
 
 impl Memory {
-    pub fn new(sizes: Sizes) -> Self {
+    pub(crate) fn new(sizes: Sizes) -> Self {
         let options = MemoryOptions {
             segment_bytes: sizes.segment_bytes,
             checkpoint_bytes: sizes.checkpoint_bytes,
@@ -158,17 +164,17 @@ impl Harness for Memory {
 }
 
 #[derive(Debug)]
-pub struct Rocks {
-    pub folder: tempfile::TempDir,
-    pub path: PathBuf,
-    pub options: Options,
-    pub log: Option<Arc<RocksLog>>,
+pub(crate) struct Rocks {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) path: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) log: Option<Arc<RocksLog>>,
     crashes: u32,
     outstanding: Outstanding,
 }
 
 impl Rocks {
-    pub fn new(sizes: Sizes) -> Self {
+    pub(crate) fn new(sizes: Sizes) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let options = Options {
             partitions: partitions(),
@@ -183,12 +189,12 @@ impl Rocks {
         Self { folder, path, options, log: Some(log), crashes: 0, outstanding: Outstanding::default() }
     }
 
-    pub fn rocks(&self) -> &Arc<RocksLog> {
+    pub(crate) fn rocks(&self) -> &Arc<RocksLog> {
         self.log.as_ref().expect("it is open")
     }
 
     /// The directory as it is now, elsewhere.
-    pub fn copy(&mut self) -> PathBuf {
+    pub(crate) fn copy(&mut self) -> PathBuf {
         self.crashes += 1;
         let to = self.folder.path().join(format!("copy-{}", self.crashes));
         copy_folder(&self.path, &to);
@@ -196,7 +202,7 @@ impl Rocks {
     }
 }
 
-pub fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("writable");
     for entry in fs::read_dir(from).expect("readable") {
         let entry = entry.expect("readable");
@@ -222,7 +228,7 @@ impl Harness for Rocks {
     fn settle(&self) {
         let started = Instant::now();
         while self.outstanding.load(Ordering::SeqCst) > 0 {
-            assert!(started.elapsed() < Duration::from_secs(60), "an append was not answered within a minute");
+            assert!(started.elapsed() < Duration::from_mins(1), "an append was not answered within a minute");
             std::thread::sleep(Duration::from_micros(50));
         }
     }
@@ -276,22 +282,17 @@ fn record(class: EventClass, stream: u64, offset: u64, payload: &str) -> Record 
 }
 
 /// An event of the run chain, event `offset` of stream `stream`.
-pub fn fact(stream: u64, offset: u64) -> Record {
+pub(crate) fn fact(stream: u64, offset: u64) -> Record {
     record(EventClass::Fact, stream, offset, &format!("fact {stream}/{offset}"))
 }
 
 /// An event of the stream chain.
-pub fn output(stream: u64, offset: u64) -> Record {
+pub(crate) fn output(stream: u64, offset: u64) -> Record {
     let header = OutputHeader { step: 1, attempt: 1, sequence: offset };
     Record { output: Some(header), ..record(EventClass::Output, stream, offset, &format!("output {stream}/{offset}")) }
 }
 
 /// A record that no stream shows.
-pub fn attempt() -> Record {
+pub(crate) fn attempt() -> Record {
     record(EventClass::Attempt, 0, 0, "attempt")
-}
-
-pub fn payloads(records: &[StoredRecord]) -> Vec<String> {
-    let text = |stored: &StoredRecord| String::from_utf8(stored.record.payload.to_vec()).expect("ours is text");
-    records.iter().map(text).collect()
 }

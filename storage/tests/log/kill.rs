@@ -1,1 +1,118 @@
-//! x
+//! A process that is killed in the middle of its appends: every answer it gave is true of what it left.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use storage::{AppendBatch, Log, Options, RocksLog, StreamRead};
+use types::{Offset, PartitionCount, Position, StreamOrdinal};
+
+use crate::harness::{fact, output, partition};
+
+const ROUNDS: u64 = 12;
+const CHILD: &str = "HEADWATER_TEST_KILLED_CHILD";
+
+fn options() -> Options {
+    Options {
+        partitions: PartitionCount::new(4).expect("in range"),
+        segment_bytes: 200_000,
+        unsaved_bytes: 100_000,
+        ..Options::default()
+    }
+}
+
+/// What the child does until it is killed: appends to all partitions at once, and prints each answer.
+fn append_until_killed(path: &Path) {
+    let (log, _) = RocksLog::open(path, &options()).expect("it opens");
+    let mut ends: Vec<u64> = (0..4).map(|number| log.bounds(partition(number)).end.value()).collect();
+    loop {
+        for number in 0..4_u32 {
+            let end = &mut ends[number as usize];
+            let count = *end % 7 + 1;
+            let record =
+                |position: u64| if position.is_multiple_of(3) { fact(1, position) } else { output(1, position) };
+            let records = (*end..*end + count).map(record).collect();
+            let batch =
+                AppendBatch { partition: partition(number), expected: Position::new(*end), records, rows: Vec::new() };
+            *end += count;
+            let answered = move |outcome: Result<Position, _>| {
+                if let Ok(durable) = outcome {
+                    // One write, so that a line is whole or not there.
+                    let line = format!("{number} {durable}\n");
+                    let _ = std::io::stdout().lock().write_all(line.as_bytes());
+                }
+            };
+            log.append(batch, Box::new(answered));
+        }
+    }
+}
+
+#[test]
+fn the_child() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        append_until_killed(Path::new(&path));
+    }
+}
+
+#[test]
+fn every_acknowledged_record_survives_kill_9() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("data");
+    let mut acknowledged = [0_u64; 4];
+    let this = std::env::current_exe().expect("a test is a program");
+    for round in 0..ROUNDS {
+        let mut child = Command::new(&this)
+            .args(["kill::the_child", "--exact", "--nocapture", "--test-threads=1"])
+            .env(CHILD, &path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let reader = std::thread::spawn(move || {
+            let mut last = [0_u64; 4];
+            let mut count = 0_u64;
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let Some((number, durable)) = line.split_once(' ') else { continue };
+                let (Ok(number), Ok(durable)) = (number.parse::<usize>(), durable.parse::<u64>()) else { continue };
+                last[number] = last[number].max(durable);
+                count += 1;
+            }
+            (last, count)
+        });
+        std::thread::sleep(Duration::from_millis(150 + 40 * round));
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+        let (last, _count) = reader.join().expect("it reads");
+        for (acknowledged, last) in acknowledged.iter_mut().zip(last) {
+            *acknowledged = (*acknowledged).max(last);
+        }
+        check(&path, &acknowledged);
+    }
+    assert!(acknowledged.iter().all(|end| *end > 100), "{acknowledged:?} were acknowledged");
+    let report = storage::verify(&path).expect("it reads");
+    assert_eq!(report.damages, Vec::new());
+}
+
+fn check(path: &Path, acknowledged: &[u64; 4]) {
+    let (log, _) = RocksLog::open(path, &options()).expect("a killed log opens");
+    for (number, acknowledged) in (0..).zip(acknowledged) {
+        let end = log.bounds(partition(number)).end.value();
+        assert!(end >= *acknowledged, "partition {number}: {acknowledged} were acknowledged, {end} are there");
+        let read = StreamRead {
+            partition: partition(number),
+            stream: StreamOrdinal::new(1),
+            from: Offset::ZERO,
+            until: Offset::new(u64::MAX),
+            max_events: usize::MAX,
+            max_bytes: usize::MAX,
+        };
+        let events = log.read_stream(read).expect("it reads");
+        assert_eq!(events.len() as u64, end);
+        assert!(
+            events.iter().zip(0..).all(|(stored, n)| stored.record.offset.value() == n && stored.position.value() == n)
+        );
+    }
+    log.close().expect("it closes");
+}

@@ -13,7 +13,7 @@ on_both! {
 }
 
 /// Batches of both chains, of several streams, with records that no stream shows.
-pub fn mixture(harness: &dyn Harness, batches: u64) -> Vec<Record> {
+pub(crate) fn mixture(harness: &dyn Harness, batches: u64) -> Vec<Record> {
     let (p, mut records, mut offsets) = (partition(1), Vec::new(), [0_u64; 5]);
     let mut state = 42_u64;
     let mut draw = |below: u64| {

@@ -16,7 +16,7 @@ on_both! {
     nothing_at_the_end_and_nothing_unknown: SMALL,
 }
 
-pub fn request(partition: PartitionId, stream: u64, from: u64) -> StreamRead {
+pub(crate) fn request(partition: PartitionId, stream: u64, from: u64) -> StreamRead {
     StreamRead {
         partition,
         stream: StreamOrdinal::new(stream),
@@ -27,7 +27,7 @@ pub fn request(partition: PartitionId, stream: u64, from: u64) -> StreamRead {
     }
 }
 
-pub fn read(harness: &dyn Harness, partition: PartitionId, stream: u64, from: u64) -> Vec<StoredRecord> {
+pub(crate) fn read(harness: &dyn Harness, partition: PartitionId, stream: u64, from: u64) -> Vec<StoredRecord> {
     harness.log().read_stream(request(partition, stream, from)).expect("it reads")
 }
 

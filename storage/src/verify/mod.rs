@@ -1,0 +1,202 @@
+//! Reads a whole data directory and compares everything with everything: checks, chains, positions, offsets, segments,
+//! the stream index, rows, and the commit watermark. Changes nothing. For `headwater log verify`.
+
+mod chain;
+mod order;
+
+use std::path::Path;
+
+use types::{PartitionId, Position};
+
+use crate::block::Block;
+use crate::error::OpenError;
+use crate::format::{DataDirectory, Found, io_error};
+use crate::keys::{Family, LogKey};
+use crate::log::RETENTION_CLASSES;
+use crate::record::RetentionClass;
+use crate::recovery::{checkpoint, directory, partition_meta, store_error};
+use crate::rocks::RocksStore;
+use crate::row_store::decode_row;
+use crate::salvage::Salvage;
+use crate::segment::{ChainId, Segment};
+use crate::store::Store;
+use crate::watermark;
+use chain::ChainWalk;
+use order::Order;
+
+/// Beyond this many, damages are only counted: a lost disk is not described position by position.
+const DAMAGES_LISTED: usize = 1000;
+const SCAN_BYTES: usize = 2 * 1024 * 1024;
+
+/// One place where something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamageFound {
+    pub partition: Option<PartitionId>,
+    pub chain: Option<RetentionClass>,
+    pub segment: Option<u32>,
+    pub position: Option<Position>,
+    /// A sentence.
+    pub what: String,
+}
+
+/// What was read, and what is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    pub partitions: u64,
+    pub segments: u64,
+    pub blocks: u64,
+    pub records: u64,
+    pub streams: u64,
+    pub index_entries: u64,
+    pub rows: u64,
+    /// Of blocks.
+    pub bytes: u64,
+    /// The directory was closed in order.
+    pub clean: bool,
+    pub term: u32,
+    /// At most 1,000 of them.
+    pub damages: Vec<DamageFound>,
+    /// All of them.
+    pub damage_count: u64,
+}
+
+impl VerifyReport {
+    pub const fn is_sound(&self) -> bool {
+        self.damage_count == 0
+    }
+
+    fn damage(&mut self, place: Place, what: &impl ToString) {
+        self.damage_count += 1;
+        if self.damages.len() < DAMAGES_LISTED {
+            let Place { partition, chain, segment, position } = place;
+            self.damages.push(DamageFound { partition, chain, segment, position, what: what.to_string() });
+        }
+    }
+}
+
+/// Where something is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    partition: Option<PartitionId>,
+    chain: Option<RetentionClass>,
+    segment: Option<u32>,
+    position: Option<Position>,
+}
+
+impl Place {
+    fn partition(partition: PartitionId) -> Self {
+        Self { partition: Some(partition), ..Self::default() }
+    }
+
+    fn block(key: &LogKey) -> Self {
+        let LogKey { partition, class, segment, base } = *key;
+        Self { partition: Some(partition), chain: Some(class), segment: Some(segment), position: Some(base) }
+    }
+
+    fn segment(segment: &Segment) -> Self {
+        let ChainId { partition, class } = segment.chain;
+        Self { partition: Some(partition), chain: Some(class), segment: Some(segment.number), position: None }
+    }
+}
+
+/// Verifies the directory at `path`. `Err`: there is nothing that could be read at all.
+pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
+    let data = DataDirectory::new(path);
+    if data.find()? == Found::New {
+        let what = "there is nothing in it".to_owned();
+        return Err(OpenError::NotADataDirectory { path: path.to_owned(), what });
+    }
+    let commit = data.commit();
+    let watermark = watermark::read(&commit).map_err(|error| io_error(&commit, &error))?;
+    let (mut files, _) = data.wal_files().map_err(|error| io_error(path, &error))?;
+    files.extend(data.kept_aside().map_err(|error| io_error(path, &error))?);
+    let log = data.log();
+    let store = RocksStore::open_read_only(&log).map_err(store_error(&log.display().to_string()))?;
+    let partitions = directory(&store)?.partitions;
+    let mut report = VerifyReport::default();
+    let durable = match watermark {
+        Ok(watermark) => {
+            (report.clean, report.term) = (watermark.clean, watermark.term);
+            if store.sequence() < watermark.sequence {
+                let what =
+                    format!("write {} was durable, but the log ends at write {}", watermark.sequence, store.sequence());
+                report.damage(Place::default(), &what);
+            }
+            let salvage = Salvage::scan(&files, &watermark).map_err(|error| io_error(path, &error))?;
+            let both = watermark.durable.iter().zip(salvage.claims);
+            both.map(|(durable, claim)| (*durable).max(claim)).collect()
+        }
+        Err(damage) => {
+            report.damage(Place::default(), &format!("COMMIT is damaged: {damage}"));
+            vec![Position::ZERO; partitions.get() as usize]
+        }
+    };
+    for partition in partitions.partitions() {
+        report.partitions += 1;
+        let durable = durable.get(partition.value() as usize).copied().unwrap_or_default();
+        if let Err(error) = verify_partition(&store, partition, durable, &mut report) {
+            report.damage(Place::partition(partition), &error);
+        }
+    }
+    Ok(report)
+}
+
+fn verify_partition(
+    store: &dyn Store,
+    partition: PartitionId,
+    durable: Position,
+    report: &mut VerifyReport,
+) -> Result<(), OpenError> {
+    let start = partition_meta(store, partition)?.start;
+    let checkpoint = checkpoint(store, partition)?;
+    let mut order = Order::new(partition, start);
+    let [run, stream] = RETENTION_CLASSES.map(|class| ChainId { partition, class });
+    let mut walks = [ChainWalk::new(store, run, &checkpoint)?, ChainWalk::new(store, stream, &checkpoint)?];
+    // Both chains side by side, the lower block first, so that groups are met one after the other.
+    let mut heads = walks.each_mut().map(|walk| walk.next(report));
+    loop {
+        let base = |head: &Option<Block>| head.as_ref().map(|block| block.header.key.base);
+        let chain = match (base(&heads[0]), base(&heads[1])) {
+            (None, None) => break,
+            (Some(run), Some(stream)) => usize::from(stream < run),
+            (Some(_), None) => 0,
+            (None, Some(_)) => 1,
+        };
+        if let Some(block) = heads[chain].take() {
+            order.add(&block, report);
+        }
+        heads[chain] = walks[chain].next(report);
+    }
+    let end = order.finish(report);
+    if end < durable {
+        let what = format!("it was durable up to position {durable}, but ends at {end}: acknowledged data is missing");
+        report.damage(Place { position: Some(end), ..Place::partition(partition) }, &what);
+    }
+    verify_rows(store, partition, end, report);
+    Ok(())
+}
+
+fn verify_rows(store: &dyn Store, partition: PartitionId, end: Position, report: &mut VerifyReport) {
+    let from = partition.value().to_be_bytes();
+    let until = partition.value().checked_add(1).expect("there are at most 1,024 partitions").to_be_bytes();
+    let mut scan = store.scan(Family::Rows, &from, &until, SCAN_BYTES);
+    let place = Place::partition(partition);
+    loop {
+        match scan.next() {
+            Ok(None) => return,
+            Err(error) => return report.damage(place, &format!("after {} rows: {error}", report.rows)),
+            Ok(Some((key, value))) => {
+                report.rows += 1;
+                match decode_row(&key, &value) {
+                    Err(damage) => report.damage(place, &format!("row {key:02x?}: {damage}")),
+                    Ok(row) if row.position > end => {
+                        let what =
+                            format!("row {key:02x?} reflects position {}, but the log ends at {end}", row.position);
+                        report.damage(place, &what);
+                    }
+                    Ok(_) => {}
+                }
+            }
+        }
+    }
+}
