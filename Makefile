@@ -29,7 +29,7 @@ bench: build ## measure; BENCH=name for one of them
 	@$(ROCKSDB); cargo bench -p headwater --bench '$(if $(BENCH),$(subst -,?,$(BENCH)),*)'
 
 build: setup ## the binary, in release
-	@$(ROCKSDB); cargo build --release -p cli
+	@$(ROCKSDB); cargo build --release --workspace --bins
 	@echo 'Built $(HEADWATER)'
 
 setup: ## install what is missing on Debian, and build RocksDB once

@@ -13,7 +13,7 @@ step 'lints'
 cargo clippy --release --workspace --all-targets -- -D warnings
 
 step 'the binary that the stories drive'
-cargo build --release -p cli
+cargo build --release --workspace --bins
 
 step 'tests'
 cargo test --release --workspace --no-fail-fast
