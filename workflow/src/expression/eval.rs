@@ -14,6 +14,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::meter::{Flow, Meter, Stop};
+use super::parts::Parts;
 use super::path::Path;
 use super::prelude;
 use super::term::{Definition, DefinitionId, Term};
@@ -27,6 +28,7 @@ pub(crate) struct Machine<'m> {
     pub(crate) moment: &'m Moment,
     pub(crate) definitions: &'m [Definition],
     pub(crate) globals: Globals<'m>,
+    pub(crate) parts: Parts<'m>,
     /// Compiled once for an evaluation, however often they are applied.
     pub(crate) patterns: RefCell<BTreeMap<(String, String), Arc<Regex>>>,
 }
@@ -171,6 +173,7 @@ impl Machine<'_> {
                 Binding::Nothing | Binding::Label(_) | Binding::Filter(..) => unreachable!("resolved to a variable"),
             },
             Term::Global(at) => out(spot.with(self.globals.value(*at, &self.meter)?)),
+            Term::Part(at) => out(spot.with(self.parts.value(*at, &self.meter)?)),
             Term::Parameter(up) => match env.up(*up).binding {
                 Binding::Filter(term, home) => self.eval(term, home, spot, out),
                 Binding::Nothing | Binding::Label(_) | Binding::Value(_) => unreachable!("resolved to a parameter"),

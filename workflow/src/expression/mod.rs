@@ -9,12 +9,12 @@ mod format;
 mod math;
 mod meter;
 mod number;
+mod parts;
 mod path;
 mod prelude;
 mod resolve;
 mod scope;
 mod shape;
-mod shortcut;
 mod syntax;
 mod template;
 mod term;
@@ -35,8 +35,8 @@ pub use template::{Template, TemplateError};
 use crate::program::Variables;
 use eval::{Env, Globals, Machine, Spot};
 use meter::{Exceeded, Meter, Stop};
+use parts::{Parts, PlainPath};
 use resolve::Resolved;
-use shortcut::Shortcut;
 
 /// What an evaluation may know of the world: the record's time, and a seed for ids. The same moment and data give the
 /// same result, always.
@@ -55,8 +55,8 @@ pub struct Expression {
 
 #[derive(Debug)]
 enum Form {
-    /// A plain path, read off the data without evaluating.
-    Shortcut(Shortcut),
+    /// Nothing but a plain path: read off the data without evaluating.
+    Path(PlainPath, Vec<String>),
     Resolved(Resolved),
 }
 
@@ -108,8 +108,8 @@ impl Expression {
             }
             errors
         })?;
-        let form = match Shortcut::of(&resolved) {
-            Some(shortcut) => Form::Shortcut(shortcut),
+        let form = match PlainPath::of(&resolved) {
+            Some(path) => Form::Path(path, resolved.reads),
             None => Form::Resolved(resolved),
         };
         Ok(Self { source: bare.trim().to_owned(), form })
@@ -123,7 +123,7 @@ impl Expression {
     /// Whether it reads the variable, named without `$`. What no expression reads need not be put together.
     pub fn uses(&self, variable: &str) -> bool {
         match &self.form {
-            Form::Shortcut(shortcut) => shortcut.variable() == Some(variable),
+            Form::Path(path, _) => path.variable() == Some(variable),
             Form::Resolved(resolved) => resolved.globals.iter().any(|name| name == variable),
         }
     }
@@ -131,16 +131,16 @@ impl Expression {
     /// The fields of its input that it reads without providing for their absence.
     pub(crate) fn reads(&self) -> Vec<String> {
         match &self.form {
-            Form::Shortcut(shortcut) => shortcut.reads(),
-            Form::Resolved(resolved) => shape::reads(&resolved.term),
+            Form::Path(_, reads) => reads.clone(),
+            Form::Resolved(resolved) => resolved.reads.clone(),
         }
     }
 
     /// What is known of its result, given what is known of its input.
     pub(crate) fn shape(&self, input: &Shape) -> Shape {
         match &self.form {
-            Form::Shortcut(shortcut) if shortcut.is_identity() => input.clone(),
-            Form::Shortcut(_) => Shape::Unknown,
+            Form::Path(path, _) if path.is_input() => input.clone(),
+            Form::Path(..) => Shape::Unknown,
             Form::Resolved(resolved) => shape::of(&resolved.term, input),
         }
     }
@@ -148,7 +148,7 @@ impl Expression {
     /// The one value that the expression yields for this input.
     pub fn evaluate(&self, input: &Json, variables: &Variables, at: &Moment) -> Result<Json, ExpressionError> {
         match &self.form {
-            Form::Shortcut(shortcut) => shortcut.read(input, variables).map_err(|stop| self.failed(&stop)),
+            Form::Path(path, _) => path.read(input, variables).cloned().map_err(|stop| self.failed(&stop)),
             Form::Resolved(resolved) => self.run(resolved, input, variables, at),
         }
     }
@@ -170,10 +170,12 @@ impl Expression {
             moment: at,
             definitions: &resolved.definitions,
             globals: Globals::new(&resolved.globals, variables),
+            parts: Parts::new(&resolved.parts, input, variables),
             patterns: RefCell::default(),
         };
         let mut results = Vec::new();
-        let flow = convert::from_json(input, &machine.meter).and_then(|input| {
+        let whole = if resolved.whole_input { input } else { &Json::Null };
+        let flow = convert::from_json(whole, &machine.meter).and_then(|input| {
             machine.eval(&resolved.term, &Env::ROOT, Spot::untracked(input), &mut |spot| {
                 results.push(spot.value);
                 if results.len() > 1 { Err(Stop::Unwind) } else { Ok(()) }

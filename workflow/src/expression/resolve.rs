@@ -6,13 +6,14 @@ use jaq_core::{ops, path};
 
 use super::builtins::{self, Form, Native};
 use super::number::Number;
-use super::prelude;
+use super::parts::{self, Lifted, PlainPath};
 use super::scope::Scope;
 use super::syntax::{self, SyntaxError, bad, offset_of};
 use super::term::{
     Compare, Definition, DefinitionId, Fold, Format, Key, KeyKind, Math, Parameter, Pattern, Step, Term, TextPart,
 };
 use super::value::Value;
+use super::{prelude, shape};
 use crate::escapes::joined_surrogates;
 use crate::limits;
 use crate::suggest;
@@ -24,6 +25,12 @@ pub(crate) struct Resolved {
     pub(crate) definitions: Vec<Definition>,
     /// The variables that it takes from outside, without `$`.
     pub(crate) globals: Vec<String>,
+    /// The plain paths that it reads.
+    pub(crate) parts: Vec<PlainPath>,
+    /// Whether it uses its input in any other way.
+    pub(crate) whole_input: bool,
+    /// The fields of its input that it reads without providing for their absence.
+    pub(crate) reads: Vec<String>,
 }
 
 /// The functions that are written in the language itself.
@@ -37,9 +44,12 @@ pub(crate) fn resolve(source: &str, scope: &Scope) -> Result<Resolved, Vec<Synta
     let source = &*joined_surrogates(source);
     let parsed = syntax::parse(source)?;
     let mut resolver = Resolver::new(source, Some(scope), Some(prelude::prelude()));
-    let term = resolver.term(parsed);
+    let mut term = resolver.term(parsed);
     if resolver.errors.is_empty() {
-        Ok(Resolved { term, definitions: resolver.definitions, globals: resolver.globals })
+        let reads = shape::reads(&term);
+        let Lifted { parts, whole_input } = parts::lift(&mut term, &resolver.globals);
+        let (definitions, globals) = (resolver.definitions, resolver.globals);
+        Ok(Resolved { term, definitions, globals, parts, whole_input, reads })
     } else {
         Err(resolver.errors)
     }

@@ -107,6 +107,7 @@ fn collect(term: &Term, fields: &mut Vec<String>) {
         | Term::Try(..)
         | Term::Variable(_)
         | Term::Global(_)
+        | Term::Part(_)
         | Term::Parameter(_)
         | Term::Call(..)
         | Term::Form(..) => {}

@@ -51,6 +51,8 @@ pub(crate) enum Term {
     Variable(usize),
     /// A variable given from outside, by its place in `Resolved::globals`.
     Global(usize),
+    /// What a plain path leads to, by its place in `Resolved::parts`.
+    Part(usize),
     /// A filter parameter, by how many frames up it is.
     Parameter(usize),
     Call(DefinitionId, Vec<Term>, usize),
@@ -188,7 +190,12 @@ impl Term {
     /// Surely yields exactly one value (or an error), so it can be computed ahead.
     pub(crate) fn yields_one(&self) -> bool {
         match self {
-            Self::Identity | Self::Literal(_) | Self::Variable(_) | Self::Global(_) | Self::Array(_) => true,
+            Self::Identity
+            | Self::Literal(_)
+            | Self::Variable(_)
+            | Self::Global(_)
+            | Self::Part(_)
+            | Self::Array(_) => true,
             Self::Text(_, parts) => parts.iter().all(|part| match part {
                 TextPart::Plain(_) => true,
                 TextPart::Term(term) => term.yields_one(),
@@ -225,6 +232,99 @@ impl Term {
             | Self::Parameter(_)
             | Self::Call(..)
             | Self::Form(..) => false,
+        }
+    }
+
+    /// Calls `visit` with every term directly inside this one.
+    pub(crate) fn each_child(&mut self, visit: &mut dyn FnMut(&mut Term)) {
+        match self {
+            Self::Text(_, parts) => parts.iter_mut().for_each(|part| match part {
+                TextPart::Plain(_) => {}
+                TextPart::Term(term) => visit(term),
+            }),
+            Self::Array(Some(term)) | Self::Negate(term) | Self::Label(term) | Self::Path(term, _) => visit(term),
+            Self::Object(fields) => fields.iter_mut().for_each(|(name, value)| {
+                visit(name);
+                visit(value);
+            }),
+            Self::Pipe(terms)
+            | Self::Comma(terms)
+            | Self::Call(_, terms, _)
+            | Self::Native(_, terms)
+            | Self::Form(_, terms) => terms.iter_mut().for_each(visit),
+            Self::Bind(source, pattern, body) => {
+                visit(source);
+                pattern.each_name(visit);
+                visit(body);
+            }
+            Self::Alternative(a, b)
+            | Self::And(a, b)
+            | Self::Or(a, b)
+            | Self::Math(_, a, b)
+            | Self::Compare(_, a, b)
+            | Self::Assign(a, b)
+            | Self::Update(a, b)
+            | Self::UpdateMath(_, a, b)
+            | Self::UpdateAlternative(a, b) => {
+                visit(a);
+                visit(b);
+            }
+            Self::Reduce(fold) | Self::Foreach(fold) => {
+                let Fold { source, pattern, init, update, extract } = &mut **fold;
+                visit(source);
+                pattern.each_name(visit);
+                visit(init);
+                visit(update);
+                extract.iter_mut().for_each(visit);
+            }
+            Self::Try(body, handler) => {
+                visit(body);
+                if let Some(handler) = handler {
+                    visit(handler);
+                }
+            }
+            Self::If(cases, otherwise) => {
+                for (when, then) in cases {
+                    visit(when);
+                    visit(then);
+                }
+                if let Some(otherwise) = otherwise {
+                    visit(otherwise);
+                }
+            }
+            Self::ComputedPath(term, steps) => {
+                visit(term);
+                for step in steps {
+                    match step {
+                        Step::Known(_) => {}
+                        Step::Index(term, _) => visit(term),
+                        Step::Slice(from, until, _) => from.iter_mut().chain(until).for_each(&mut *visit),
+                    }
+                }
+            }
+            Self::Identity
+            | Self::Descend
+            | Self::Literal(_)
+            | Self::Array(None)
+            | Self::Break(_)
+            | Self::Variable(_)
+            | Self::Global(_)
+            | Self::Part(_)
+            | Self::Parameter(_) => {}
+        }
+    }
+}
+
+impl Pattern {
+    /// Calls `visit` with every name that is computed.
+    fn each_name(&mut self, visit: &mut dyn FnMut(&mut Term)) {
+        match self {
+            Self::Variable => {}
+            Self::List(parts) => parts.iter_mut().for_each(|part| part.each_name(visit)),
+            Self::Map(parts) => parts.iter_mut().for_each(|(name, part)| {
+                visit(name);
+                part.each_name(visit);
+            }),
         }
     }
 }
