@@ -8,6 +8,8 @@ mod codec;
 mod commit;
 mod error;
 mod format;
+#[cfg(test)]
+mod golden;
 mod group;
 mod keys;
 pub mod limits;

@@ -39,7 +39,7 @@ impl Watermark {
     }
 
     /// `turn` counts the writes of the file: the slot with the higher one holds.
-    fn encode(&self, turn: u64) -> Vec<u8> {
+    pub(crate) fn encode(&self, turn: u64) -> Vec<u8> {
         let count = u32::try_from(self.durable.len()).expect("there are at most 1,024 partitions");
         let mut out = Vec::with_capacity(SLOT_BYTES);
         out.extend_from_slice(&MAGIC);
@@ -58,7 +58,7 @@ impl Watermark {
         out
     }
 
-    fn decode(slot: &[u8]) -> Result<(u64, Self), Damage> {
+    pub(crate) fn decode(slot: &[u8]) -> Result<(u64, Self), Damage> {
         let mut reader = Reader::new(slot);
         if reader.bytes(4)? != MAGIC {
             return Err(Damage::new("it does not begin as it should"));
