@@ -30,6 +30,8 @@ pub struct Program {
     pub root: BlockId,
     pub blocks: Vec<Block>,
     pub tasks: Vec<Task>,
+    /// The whole definition as data: `$workflow.definition`, and at a task's pointer `$task.definition`.
+    pub definition: serde_json::Value,
 }
 
 /// The tasks of one list, in order.

@@ -84,6 +84,7 @@ impl<'d> Compiler<'d> {
             root: root?,
             blocks: std::mem::take(&mut self.blocks),
             tasks: tasks?,
+            definition: at.node.to_json(),
         })
     }
 

@@ -74,6 +74,13 @@ fn tasks_stand_in_blocks_with_their_pointers() {
             assert_eq!((task.block.0 as usize, task.index as usize), (id, index), "{}", task.pointer);
         }
     }
+    for task in &program.tasks {
+        assert!(
+            program.definition.pointer(&task.pointer).is_some_and(serde_json::Value::is_object),
+            "{}",
+            task.pointer
+        );
+    }
     let TaskKind::Wait(millis) = program.tasks[7].kind else { panic!("a wait") };
     assert_eq!((program.root, millis), (BlockId(0), 1005));
     assert_eq!(
