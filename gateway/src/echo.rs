@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use crate::admission::{Close, CloseCode};
 use crate::frames;
 use crate::limits::Limits;
+use crate::patience::Patient;
 use crate::socket::{self, Broken, Message};
 
 /// Autobahn's cases: `ECHO=127.0.0.1:9001 cargo test -p gateway --lib -- --ignored echo`, and then, from PyPI,
@@ -37,6 +38,7 @@ async fn echo_until_stopped() {
                     Err(error) => format!("{error:?}").into_response(),
                 })
             });
+            let stream = Patient::new(stream, Limits::default().stuck_time);
             let builder = Builder::new(TokioExecutor::new());
             // How a client of a test suite ends is its own affair.
             let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;

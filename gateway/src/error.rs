@@ -75,7 +75,7 @@ impl Parts {
     fn body(&self) -> String {
         let Refusal { code, message, retry_after_ms, details } = &self.refusal;
         let mut body = Map::new();
-        body.insert("type".into(), format!("https://headwater.dev/problems/{code}").into());
+        body.insert("type".into(), format!("urn:headwater:problem:{code}").into());
         body.insert("title".into(), title(*code).into());
         body.insert("status".into(), self.status.as_u16().into());
         body.insert("detail".into(), message.as_str().into());
@@ -138,12 +138,12 @@ mod tests {
             .retry_after_ms(50)
             .detail("partition", 3)
             .detail("status", "hidden");
-        insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"https://headwater.dev/problems/queue_full","title":"Queue full","status":429,"detail":"the partition's mailbox is full","code":"queue_full","retry_after_ms":50,"partition":"3"}"#);
+        insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"urn:headwater:problem:queue_full","title":"Queue full","status":429,"detail":"the partition's mailbox is full","code":"queue_full","retry_after_ms":50,"partition":"3"}"#);
     }
 
     #[test]
     fn repeated_details_become_a_list() {
         let refusal = Refusal::new(Code::InvalidDefinition, "2 problems").detail("problem", "a").detail("problem", "b");
-        insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"https://headwater.dev/problems/invalid_definition","title":"Invalid definition","status":422,"detail":"2 problems","code":"invalid_definition","problem":["a","b"]}"#);
+        insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"urn:headwater:problem:invalid_definition","title":"Invalid definition","status":422,"detail":"2 problems","code":"invalid_definition","problem":["a","b"]}"#);
     }
 }

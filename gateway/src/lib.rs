@@ -14,6 +14,7 @@ mod http;
 mod inbox;
 mod limits;
 mod metrics;
+mod patience;
 mod recourse;
 mod resume;
 mod server;

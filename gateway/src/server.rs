@@ -25,6 +25,7 @@ use crate::gateway::Gateway;
 use crate::http;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::patience::Patient;
 
 /// What a node decides about its gateway.
 #[derive(Debug)]
@@ -144,6 +145,7 @@ async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, por
             router.call(request)
         })
     };
+    let stream = Patient::new(stream, gateway.limits.stuck_time);
     let builder = builder(&gateway.limits);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let silence = Instant::now() + gateway.limits.header_time;

@@ -20,12 +20,12 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use protocol::version::SUBPROTOCOL_JSON;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admission::{Close, CloseCode};
 use crate::limits::Limits;
+use crate::patience::Patient;
 
 /// RFC 6455, 5.5.
 const CONTROL_BYTES: usize = 125;
@@ -74,8 +74,8 @@ fn offers_subprotocol(headers: &HeaderMap) -> Result<bool, HandshakeError> {
 /// Waits for the upgrade and takes the connection out of the HTTP server, with what that had read too far.
 pub(crate) async fn open(connection: OnUpgrade, limits: &Limits) -> Option<(Incoming, Outgoing)> {
     let upgraded = timeout(limits.header_time, connection).await.ok()?.ok()?;
-    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
-    let (read, write) = parts.io.into_inner().into_split();
+    let parts = auto::upgrade::downcast::<TokioIo<Patient>>(upgraded).ok()?;
+    let (read, write) = parts.io.into_inner().into_inner().into_split();
     Some((Incoming::new(ReadSide { early: parts.read_buf, half: read }, limits), Outgoing::new(write, limits)))
 }
 

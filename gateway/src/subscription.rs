@@ -161,11 +161,10 @@ impl Subscription {
         bytes
     }
 
-    /// It does not follow any more; what arrived before is still good. The key is for leaving.
+    /// It does not follow any more, and reads again what it had not sent yet. The key is for leaving.
     pub(crate) fn lose(&mut self) -> Option<TailKey> {
         self.lost = true;
         let feed = self.feed.take()?;
-        // Only what stands in line without a hole can still be used, and reading it again costs little.
         Some(feed.key)
     }
 

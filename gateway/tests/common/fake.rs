@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use gateway::backend::*;
+use gateway::backend::{
+    Answer, Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, PollWorker,
+    Producer, Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun, StartRun,
+    StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered, WorkflowSource,
+};
 use protocol::{Event, HeldStatus, Task};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};

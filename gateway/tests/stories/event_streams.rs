@@ -1,9 +1,14 @@
 //! Server-sent events: what a browser's `EventSource` sees, and how it resumes.
 
+use std::time::Duration;
+
+use gateway::Limits;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::common::http::{Open, Sse, put};
-use crate::common::{Server, until};
+use crate::common::{Server, quick, soon, until};
 
 async fn open(server: &Server, path: &str) -> Open {
     let events = Open::new(server.address, "GET", path, &[], b"").await;
@@ -148,4 +153,28 @@ async fn text_is_text_and_bytes_are_base64() {
     let mut events = open(&server, "/v1/streams/b?offset=-1&live=sse").await;
     assert_eq!(events.header("stream-sse-data-encoding"), Some("base64"));
     assert_eq!(frame(&mut events, "data").await.data, "AGFiYw==");
+}
+
+#[tokio::test]
+async fn who_never_reads_is_cut_off() {
+    let server = Server::with(Limits { stuck_time: Duration::from_millis(100), ..quick() }).await;
+    server.fake.create("a");
+    let big = format!("\"{}\"", "x".repeat(100_000));
+    for _ in 0..400 {
+        server.fake.append_payload("a", types::Payload::json(big.clone()));
+    }
+    let mut stream = TcpStream::connect(server.address).await.expect("connects");
+    let request = "GET /v1/streams/a?offset=-1&live=sse HTTP/1.1\r\nhost: a\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut before = usize::MAX;
+    until("nothing more is read for it", async || {
+        let stands = std::mem::replace(&mut before, server.fake.reads()) == server.fake.reads();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stands && before > 0
+    })
+    .await;
+    // An event stream has no end of its own: that this ends shows that the node has cut it.
+    let mut all = Vec::new();
+    let _ = soon("the end", stream.read_to_end(&mut all)).await;
+    assert!(all.len() < 400 * 100_000, "{} bytes came", all.len());
 }
