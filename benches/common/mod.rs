@@ -70,11 +70,11 @@ impl Report {
         self.missed()
     }
 
-    /// A goal in a unit of time is a bound from above, any other one from below.
+    /// A goal in a unit of time, of memory or of cost is a bound from above, any other one from below.
     fn missed(&self) -> Vec<String> {
         let missed = |figure: &&Figure| {
             figure.goal.is_some_and(|goal| {
-                let less_is_better = matches!(figure.unit, "µs" | "ms" | "s" | "bytes");
+                let less_is_better = matches!(figure.unit, "µs" | "ms" | "s" | "bytes" | "MB" | "syncs" | "bodies");
                 if less_is_better { figure.value > goal } else { figure.value < goal }
             })
         };
@@ -114,10 +114,8 @@ fn results_path() -> PathBuf {
     if let Some(path) = std::env::var_os("HEADWATER_BENCH_RESULTS") {
         return path.into();
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
-        PathBuf::from,
-    );
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
     target.join("bench-results.jsonl")
 }
 
@@ -125,7 +123,8 @@ fn commit() -> String {
     if let Ok(commit) = std::env::var("HEADWATER_COMMIT") {
         return commit;
     }
-    let git = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let git =
+        Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     match git {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         Ok(_) | Err(_) => "unknown".to_owned(),
@@ -162,7 +161,12 @@ pub(crate) fn seconds(usual: f64) -> Duration {
 /// The value below which the share `of` (0 to 1) of `sorted` lies.
 pub(crate) fn quantile(sorted: &[f64], of: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
     let index = ((last as f64) * of).round() as usize;
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }
