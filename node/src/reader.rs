@@ -1,14 +1,16 @@
-//! Reads a stream for one reader: checks its cursor, waits for news, fetches from the log off the runtime's threads.
+//! Reads a stream for one reader: checks its cursor, waits for news, fetches from the log, off the runtime's threads
+//! unless all of it is in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::backend::{Read, ReadReply, StreamInfo};
+use gateway::backend::{Event, Read, ReadReply, StreamInfo};
 use storage::{Log, StreamRead};
 use tokio::sync::Semaphore;
-use types::{Code, Cursor, Refusal};
+use types::{Code, Cursor, Refusal, RunId};
 
 use crate::fanout::Followed;
+use crate::limits;
 use crate::translate;
 
 pub(crate) async fn read(
@@ -32,21 +34,27 @@ pub(crate) async fn read(
         max_bytes: request.max_bytes,
     };
     let run = request.stream.run();
+    // Whoever follows at the tail is served on the spot: a thread of its own would cost more than the read.
+    let short = info.head.since(request.from.next) <= limits::EVENTS_READ_ON_THE_SPOT;
+    if short && log.is_recent(&read) {
+        return Ok(ReadReply { events: fetch(log.as_ref(), read, run)?, info });
+    }
     let _permit = reads.acquire_owned().await;
-    let fetched = tokio::task::spawn_blocking(move || {
-        let records = log.read_stream(read).map_err(|error| translate::read_failed(&error))?;
-        let events = records.iter().map(|record| translate::client_event(record, run));
-        events.collect::<Result<Vec<_>, String>>().map_err(|what| Refusal::new(Code::Internal, what))
-    });
+    let fetched = tokio::task::spawn_blocking(move || fetch(log.as_ref(), read, run));
     let events = fetched.await.unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the log could not be read")))?;
     Ok(ReadReply { events, info })
 }
 
+fn fetch(log: &dyn Log, read: StreamRead, run: Option<RunId>) -> Result<Vec<Event>, Refusal> {
+    let records = log.read_stream(read).map_err(|error| translate::read_failed(&error))?;
+    let events = records.iter().map(|record| translate::client_event(record, run));
+    events.collect::<Result<Vec<_>, String>>().map_err(|what| Refusal::new(Code::Internal, what))
+}
+
 /// A cursor of another history, another life of the stream, or out of its bounds is never served silently.
 fn check(cursor: &Cursor, info: &StreamInfo) -> Result<(), Refusal> {
-    let refuse = |code, message: &str| {
-        Err(Refusal::new(code, message).detail("low", info.low).detail("head", info.head))
-    };
+    let refuse =
+        |code, message: &str| Err(Refusal::new(code, message).detail("low", info.low).detail("head", info.head));
     if cursor.history != info.history {
         return refuse(Code::OtherHistory, "the cursor belongs to another history of this node's data: begin again");
     }

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Command, Effect, Token};
-use gateway::backend::WorkerPush;
 use gateway::backend::QueueSlots;
+use gateway::backend::WorkerPush;
 use tokio::sync::Notify;
 use types::{PartitionId, TenantId, Timestamp};
 
@@ -52,7 +52,8 @@ impl Dispatcher {
     }
 
     pub(crate) fn attach(&self, worker: &str, tenant: &TenantId, queues: Vec<QueueSlots>, now: Timestamp) -> Owed {
-        let bell = self.bells.lock().unwrap_or_else(PoisonError::into_inner).entry(worker.to_owned()).or_default().clone();
+        let bell =
+            self.bells.lock().unwrap_or_else(PoisonError::into_inner).entry(worker.to_owned()).or_default().clone();
         let mut state = self.lock();
         state.attach(worker, tenant, queues, now);
         let owed = self.settle(state);

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use gateway::backend::WorkerPush;
 use gateway::backend::QueueSlots;
+use gateway::backend::WorkerPush;
 use types::{TenantId, Timestamp};
 
 use super::task::{Key, QueueKey};

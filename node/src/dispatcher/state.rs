@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::{Command, Effect, Failure, Flow, HEARTBEAT, Offer, SCHEDULE_TO_START, START_TO_CLOSE, Token, UNCLAIMED, WORKER_LOST};
-use gateway::backend::WorkerPush;
+use engine::{
+    Command, Effect, Failure, Flow, HEARTBEAT, Offer, SCHEDULE_TO_START, START_TO_CLOSE, Token, UNCLAIMED, WORKER_LOST,
+};
 use gateway::backend::QueueSlots;
+use gateway::backend::WorkerPush;
 use types::{PartitionId, TenantId, Timestamp};
 
 use super::Owed;
@@ -70,11 +72,10 @@ impl State {
     pub(crate) fn take(&mut self, partition: PartitionId, effect: Effect, now: Timestamp) {
         match effect {
             Effect::Dispatch(offer) => {
-                let (key, queue) = ((offer.run, offer.step), QueueKey {
-                    tenant: offer.tenant.clone(),
-                    queue: offer.queue.clone(),
-                    task: offer.task.clone(),
-                });
+                let (key, queue) = (
+                    (offer.run, offer.step),
+                    QueueKey { tenant: offer.tenant.clone(), queue: offer.queue.clone(), task: offer.task.clone() },
+                );
                 self.insert(partition, offer, Holder::Waiting { since: now });
                 self.queues.push_back(queue.clone(), key);
                 self.serve_queue(&queue);
@@ -87,7 +88,8 @@ impl State {
 
     pub(crate) fn attach(&mut self, name: &str, tenant: &TenantId, queues: Vec<QueueSlots>, now: Timestamp) {
         self.queues.leave(name);
-        let worker = self.workers.entry(name.to_owned()).or_insert_with(|| Worker::new(tenant.clone(), Vec::new(), now));
+        let worker =
+            self.workers.entry(name.to_owned()).or_insert_with(|| Worker::new(tenant.clone(), Vec::new(), now));
         worker.serve(queues);
         worker.last_seen = now;
         let serves = worker.serves();
@@ -175,7 +177,8 @@ impl State {
 
     pub(crate) fn tick(&mut self, now: Timestamp) {
         let silent = |worker: &Worker| now.millis_since(worker.last_seen) > self.settings.silence_ms;
-        let gone: Vec<_> = self.workers.iter().filter(|(_, worker)| silent(worker)).map(|(name, _)| name.clone()).collect();
+        let gone: Vec<_> =
+            self.workers.iter().filter(|(_, worker)| silent(worker)).map(|(name, _)| name.clone()).collect();
         for name in gone {
             self.detach(&name, now);
         }
@@ -196,7 +199,9 @@ impl State {
         let (run, step) = key;
         let (kind, message) = match &task.holder {
             Holder::Maybe { .. } => (UNCLAIMED, "no worker said after the restart that it holds this attempt"),
-            Holder::Orphaned { .. } => (WORKER_LOST, "the worker's connection was lost and it did not come back in time"),
+            Holder::Orphaned { .. } => {
+                (WORKER_LOST, "the worker's connection was lost and it did not come back in time")
+            }
             Holder::Waiting { .. } => (SCHEDULE_TO_START, "no worker took the step in time"),
             Holder::Held { started, .. } => {
                 let limit_ms = task.offer.as_deref().map_or(0, |offer| offer.start_to_close_ms);
@@ -208,17 +213,20 @@ impl State {
             }
             Holder::Outbox { .. } => return,
         };
-        self.owed.push((partition, match cancelling {
-            true => Command::DropStep { run, step, attempt },
-            false => Command::LoseAttempt { run, step, attempt, failure: Failure::new(kind, message) },
-        }));
+        let command = if cancelling {
+            Command::DropStep { run, step, attempt }
+        } else {
+            Command::LoseAttempt { run, step, attempt, failure: Failure::new(kind, message) }
+        };
+        self.owed.push((partition, command));
     }
 
     fn insert(&mut self, partition: PartitionId, offer: Box<Offer>, holder: Holder) {
         let key = (offer.run, offer.step);
         self.free(key);
         let waits = matches!(holder, Holder::Waiting { .. });
-        let task = Task { partition, attempt: offer.attempt, offer: Some(offer), holder, cancelling: false, deadline: None };
+        let task =
+            Task { partition, attempt: offer.attempt, offer: Some(offer), holder, cancelling: false, deadline: None };
         self.tasks.insert(key, task);
         if waits {
             self.count(partition, 1);

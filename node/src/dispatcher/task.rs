@@ -21,14 +21,26 @@ pub(super) struct Task {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
     /// In its queue since then.
-    Waiting { since: Timestamp },
+    Waiting {
+        since: Timestamp,
+    },
     /// Perhaps a worker that survived the crash: to be claimed until then.
-    Maybe { until: Timestamp },
+    Maybe {
+        until: Timestamp,
+    },
     /// Chosen for a worker, not fetched by it yet.
-    Outbox { worker: String },
-    Held { worker: String, started: Timestamp, last_sign: Timestamp },
+    Outbox {
+        worker: String,
+    },
+    Held {
+        worker: String,
+        started: Timestamp,
+        last_sign: Timestamp,
+    },
     /// Its worker's connection is gone: to be claimed until then.
-    Orphaned { until: Timestamp },
+    Orphaned {
+        until: Timestamp,
+    },
 }
 
 /// A place to wait: what workers serve.
