@@ -1,6 +1,7 @@
 //! What the connection plane counts about itself.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+pub(crate) use prometheus::{Error, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 use types::Code;
 
 use crate::admission::CloseCode;

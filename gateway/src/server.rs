@@ -14,7 +14,6 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use prometheus::Registry;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -24,7 +23,7 @@ use crate::backend::Backend;
 use crate::gateway::Gateway;
 use crate::http;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics, Registry};
 use crate::patience::Patient;
 
 /// What a node decides about its gateway.
@@ -49,7 +48,7 @@ impl Default for Options {
 #[derive(Debug, Error)]
 pub enum ServeError {
     #[error("failed to register the gateway's metrics, is there another gateway on this registry: {0}")]
-    Metrics(#[from] prometheus::Error),
+    Metrics(#[from] metrics::Error),
 }
 
 /// Serves until `shutdown` resolves, then drains: the node is not ready, accepts nobody, tells every socket when to

@@ -199,9 +199,9 @@ fn item_length(item: &str) -> usize {
     item.len()
 }
 
-/// Files that hold nothing but tests: `tests/…`, `benches/…`, `…/tests.rs`, `…_tests.rs`.
+/// Files that are no part of what ships: `tests/…`, `benches/…`, `examples/…`, `…/tests.rs`, `…_tests.rs`.
 pub(crate) fn is_test_file(path: &str) -> bool {
-    let in_tests = path.split('/').any(|part| part == "tests" || part == "benches" || part == "fuzz");
+    let in_tests = path.split('/').any(|part| ["tests", "benches", "examples", "fuzz"].contains(&part));
     in_tests || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
 }
 

@@ -7,13 +7,13 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus::{Registry, TextEncoder};
 use types::Code;
 
 use super::Shared;
 use crate::backend::Backend;
 use crate::error::Problem;
 use crate::gateway::Gateway;
+use crate::metrics::{Registry, TextEncoder};
 
 pub(super) fn add<B: Backend>(router: Router<Arc<Gateway<B>>>) -> Router<Arc<Gateway<B>>> {
     router.route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready::<B>))

@@ -16,13 +16,13 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use prometheus::Registry;
 use protocol::version::SOCKET_PATH;
 use types::Code;
 
 use crate::backend::Backend;
 use crate::error::Problem;
 use crate::gateway::Gateway;
+use crate::metrics::Registry;
 
 type Shared<B> = State<Arc<Gateway<B>>>;
 
