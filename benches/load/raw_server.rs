@@ -5,17 +5,19 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 use super::on_one_thread;
 use super::socket::{content, frame};
 
 const TEXT: u8 = 0x81;
+/// As many as the node lets wait.
+const BACKLOG: u32 = 4_096;
 
 /// What it does with a connection that has said hello.
 #[derive(Clone, Debug)]
@@ -83,18 +85,19 @@ pub(crate) fn sending(bytes: Vec<u8>) -> SocketAddr {
 }
 
 fn start(duty: Duty) -> SocketAddr {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
-    let address = listener.local_addr().expect("it is bound");
-    listener.set_nonblocking(true).expect("a socket can be told so");
+    let (bound, address) = mpsc::channel();
     thread::spawn(move || {
         on_one_thread(async move {
-            let listener = TcpListener::from_std(listener).expect("it does not block");
+            let socket = TcpSocket::new_v4().expect("there are free sockets");
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("there are free ports");
+            let listener = socket.listen(BACKLOG).expect("it is bound");
+            bound.send(listener.local_addr().expect("it is bound")).expect("the bench waits for it");
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::task::spawn_local(serve(stream, duty.clone()));
             }
         });
     });
-    address
+    address.recv().expect("the server's thread binds first")
 }
 
 /// Serves one connection until the peer ends it.

@@ -33,7 +33,7 @@ pub use effect::{Effect, Offer};
 pub use event::{Class, Event, Next, RunEvent, Started, TimerSet};
 pub use flow::Flow;
 pub use needs::Need;
-pub use partition::{Partition, PartitionConfig, Placed};
+pub use partition::{Partition, PartitionConfig, Placed, PlantedFault};
 pub use rejection::Rejection;
 pub use replay::{Divergence, Verifier};
 pub use row::{RowImage, RowName, Scalars, StartKey, StartRecord};

@@ -30,6 +30,17 @@ pub struct PartitionConfig {
     pub default_retry: RetryPolicy,
     pub idempotency_window_ms: u64,
     pub cancel_grace_ms: u64,
+    /// For tests alone: what the kernel does wrong on purpose, so that they can be seen to notice. `None` in a node.
+    pub planted_fault: Option<PlantedFault>,
+}
+
+/// A check that the kernel leaves out for a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlantedFault {
+    /// Whether a producer's request was taken before.
+    ForgottenProducer,
+    /// Whether an idempotency key has started a run.
+    ForgottenStart,
 }
 
 impl PartitionConfig {
@@ -40,6 +51,7 @@ impl PartitionConfig {
             default_retry: RetryPolicy::standard(),
             idempotency_window_ms: limits::IDEMPOTENCY_WINDOW_MS,
             cancel_grace_ms: limits::CANCEL_GRACE_MS,
+            planted_fault: None,
         }
     }
 }

@@ -82,14 +82,15 @@ impl Verifier {
         program: impl Fn(WorkflowHash) -> Option<Arc<Program>>,
     ) {
         let Event::Run { run: id, event: cause } = event else { return };
-        let scratch = match cause {
-            RunEvent::Started(started) => Run::start(*id, started, types::Incarnation::at(position), time),
-            RunEvent::ChunkAppended { .. } | RunEvent::SignalReceived { .. } => return,
-            cause => {
-                let mut scratch = partition.runs[id].clone();
-                scratch.apply(cause, time);
-                scratch
-            }
+        if matches!(cause, RunEvent::ChunkAppended { .. } | RunEvent::SignalReceived { .. }) {
+            return;
+        }
+        let scratch = if let RunEvent::Started(started) = cause {
+            Run::start(*id, started, types::Incarnation::at(position), time)
+        } else {
+            let mut scratch = partition.runs[id].clone();
+            scratch.apply(cause, time);
+            scratch
         };
         // A definition that is not in this log cannot be derived from; its events are then taken as causes.
         let Some(program) = program(scratch.hash) else {

@@ -1,5 +1,6 @@
 //! A list of tasks in progress: where it stands and what it waits for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -109,6 +110,12 @@ impl Scope {
         let before = self.visits.get(&self.index).copied().unwrap_or(0);
         let visit = if entered { before } else { before + 1 };
         let suffix = if visit > 1 { format!("@{visit}") } else { String::new() };
+        // As in a JSON pointer (RFC 6901), so that a name with a slash stays one segment.
+        let name = if name.contains(['~', '/']) {
+            Cow::Owned(name.replace('~', "~0").replace('/', "~1"))
+        } else {
+            Cow::Borrowed(name)
+        };
         format!("{}/{list}/{}/{name}{suffix}", self.path, self.index)
     }
 

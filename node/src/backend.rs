@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use engine::{Answer, AppendEvents, Command, ProducerStamp, StreamKey, Token};
-use gateway::backend::{
-    Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, PollWorker, Producer,
-    Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun, StartRun, StepOutcome,
-    StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered, WorkflowSource,
-};
 use gateway::backend::HeldStatus;
+use gateway::backend::{
+    Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, PollWorker,
+    Producer, Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun, StartRun,
+    StepOutcome, StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered,
+    WorkflowSource,
+};
 use tokio::sync::{Semaphore, oneshot};
 use types::{Code, Offset, PartitionId, Refusal, RunId, StreamName, TenantId};
 
@@ -181,22 +182,28 @@ impl Backend for NodeBackend {
         };
         self.command(partition, Command::AppendEvents(Box::new(append)), move |state, answer| {
             let (_, info) = crate::fanout::view(state, &key, history).expect("a stream that was appended to is there");
-            match answer {
-                Answer::Appended { offset, end, duplicate, closed } => {
-                    Appended { offset, cursor: cursor(&info, end), duplicate, closed }
-                }
-                other => unreachable!("an append is not answered with {other:?}"),
-            }
+            let Answer::Appended { offset, end, duplicate, closed } = answer else {
+                unreachable!("an append is not answered with {answer:?}")
+            };
+            Appended { offset, cursor: cursor(&info, end), duplicate, closed }
         })
     }
 
-    fn delete_stream(&self, tenant: &TenantId, stream: StreamName) -> impl Future<Output = Outcome<()>> + Send + 'static {
+    fn delete_stream(
+        &self,
+        tenant: &TenantId,
+        stream: StreamName,
+    ) -> impl Future<Output = Outcome<()>> + Send + 'static {
         let partition = self.partition_of(tenant, &stream);
         let command = Command::DeleteStream { tenant: tenant.clone(), name: stream };
         self.command(partition, command, |_, _| ())
     }
 
-    fn stream(&self, tenant: &TenantId, stream: StreamName) -> impl Future<Output = Outcome<StreamInfo>> + Send + 'static {
+    fn stream(
+        &self,
+        tenant: &TenantId,
+        stream: StreamName,
+    ) -> impl Future<Output = Outcome<StreamInfo>> + Send + 'static {
         let followed = self.follow(tenant, stream);
         async move { Ok(followed.await?.info()) }
     }
@@ -215,7 +222,8 @@ impl Backend for NodeBackend {
         let (this, tenant) = (self.clone(), tenant.clone());
         async move {
             let checked = tokio::task::spawn_blocking(move || crate::registration::check(request.source)).await;
-            let checked = checked.unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the definition could not be checked")))?;
+            let checked =
+                checked.unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the definition could not be checked")))?;
             let command = Command::RegisterWorkflow {
                 tenant: tenant.clone(),
                 name: checked.name.clone(),
@@ -246,17 +254,21 @@ impl Backend for NodeBackend {
         std::future::ready(found.map(|definition| catalogue::source(&definition)))
     }
 
-    fn start_run(&self, tenant: &TenantId, request: StartRun) -> impl Future<Output = Outcome<RunAccepted>> + Send + 'static {
+    fn start_run(
+        &self,
+        tenant: &TenantId,
+        request: StartRun,
+    ) -> impl Future<Output = Outcome<RunAccepted>> + Send + 'static {
         let this = self.clone();
         let started = self.start_command(tenant, request).map(|(partition, command)| {
             let history = this.host.history(partition);
-            this.command(partition, command, move |state, answer| match answer {
-                Answer::Started { run, duplicate } => {
-                    let incarnation = state.run(run).map(|run| run.incarnation);
-                    let cursor = incarnation.map(|incarnation| types::Cursor { history, incarnation, next: Offset::ZERO });
-                    (run, duplicate, cursor)
-                }
-                other => unreachable!("a start is not answered with {other:?}"),
+            this.command(partition, command, move |state, answer| {
+                let Answer::Started { run, duplicate } = answer else {
+                    unreachable!("a start is not answered with {answer:?}")
+                };
+                let incarnation = state.run(run).map(|run| run.incarnation);
+                let cursor = incarnation.map(|incarnation| types::Cursor { history, incarnation, next: Offset::ZERO });
+                (run, duplicate, cursor)
             })
         });
         let tenant = tenant.clone();
@@ -386,9 +398,11 @@ impl Backend for NodeBackend {
             self.host.dispatcher.beat(&request.worker, &token, self.host.now());
             let partition = self.partition_of_run(token.run);
             let command = Command::AppendChunk { token, sequence: request.seq, data: request.data };
-            self.command(partition, command, |_, answer| match answer {
-                Answer::ChunkTaken { next_sequence } => ChunkTaken { next_seq: next_sequence },
-                other => unreachable!("a chunk is not answered with {other:?}"),
+            self.command(partition, command, |_, answer| {
+                let Answer::ChunkTaken { next_sequence } = answer else {
+                    unreachable!("a chunk is not answered with {answer:?}")
+                };
+                ChunkTaken { next_seq: next_sequence }
             })
         });
         async move { taken?.await }
@@ -408,7 +422,12 @@ impl Backend for NodeBackend {
         async move { taken?.await }
     }
 
-    fn beat(&self, _tenant: &TenantId, worker: String, text: String) -> impl Future<Output = Outcome<()>> + Send + 'static {
+    fn beat(
+        &self,
+        _tenant: &TenantId,
+        worker: String,
+        text: String,
+    ) -> impl Future<Output = Outcome<()>> + Send + 'static {
         let held = token(&text).map(|token| self.host.dispatcher.beat(&worker, &token, self.host.now()));
         std::future::ready(held.and_then(|held| {
             let message = "this worker does not hold that attempt: it was given up, or it is over";

@@ -36,9 +36,9 @@ impl Catalogue {
         let named = |(owner, name): &(TenantId, DefinitionName)| {
             owner == tenant && name.namespace == wanted.namespace && name.name == wanted.name
         };
-        let known = inner.names.iter().filter(|(key, _)| named(key)).map(|(_, definition)| definition);
+        let mut known = inner.names.iter().filter(|(key, _)| named(key)).map(|(_, definition)| definition);
         let found = match &wanted.version {
-            Some(version) => known.filter(|definition| definition.name.version == *version).last(),
+            Some(version) => known.rfind(|definition| definition.name.version == *version),
             None => known.max_by_key(|definition| semver::Version::parse(&definition.name.version).ok()),
         };
         found.cloned().ok_or_else(|| unknown(wanted, &inner, tenant))

@@ -60,7 +60,13 @@ impl Fanout {
     }
 
     /// Follows a stream from this state on. Called at the gate, on the driver's thread, so that no news is missed.
-    pub(crate) fn follow(&self, partition: PartitionId, key: &StreamKey, ordinal: StreamOrdinal, info: StreamInfo) -> Arc<Followed> {
+    pub(crate) fn follow(
+        &self,
+        partition: PartitionId,
+        key: &StreamKey,
+        ordinal: StreamOrdinal,
+        info: StreamInfo,
+    ) -> Arc<Followed> {
         let mut streams = self.lock();
         if let Some(followed) = streams.by_name.get(key).filter(|followed| followed.ordinal == ordinal) {
             return followed.clone();
@@ -113,14 +119,10 @@ impl Streams {
 
 /// A stream or a run's stream as a partition's state has it.
 pub(crate) fn view(partition: &Partition, key: &StreamKey, history: History) -> Option<(StreamOrdinal, StreamInfo)> {
-    match key.name.run() {
-        Some(id) => {
-            let run = partition.run(id).filter(|run| run.tenant == key.tenant)?;
-            Some((run.ordinal, translate::stream_info_of_run(run, history)))
-        }
-        None => {
-            let stream = partition.stream(key)?;
-            Some((stream.ordinal, translate::stream_info_of_stream(stream, history)))
-        }
+    if let Some(id) = key.name.run() {
+        let run = partition.run(id).filter(|run| run.tenant == key.tenant)?;
+        return Some((run.ordinal, translate::stream_info_of_run(run, history)));
     }
+    let stream = partition.stream(key)?;
+    Some((stream.ordinal, translate::stream_info_of_stream(stream, history)))
 }

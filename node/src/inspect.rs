@@ -98,7 +98,9 @@ fn replay_partition(
             if verify {
                 let program = |hash| definitions.get(&hash).cloned();
                 let (position, time) = (stored.position, stored.record.time);
-                verifier.observe(&partition, &event, stored.record.cause, position, time, program).map_err(&diverged)?;
+                verifier
+                    .observe(&partition, &event, stored.record.cause, position, time, program)
+                    .map_err(&diverged)?;
             }
             recovery::fold_one(id, &mut partition, &NoRows, stored)?;
         }

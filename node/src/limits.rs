@@ -24,6 +24,9 @@ pub const TIMERS_PER_TURN: usize = 256;
 pub const DRIVER_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Reads of the log that run at once, each on a thread of its own.
 pub const READS_AT_ONCE: usize = 32;
+/// Connections that the system keeps for us until they are accepted; it caps this by `net.core.somaxconn`, 4,096 as
+/// a rule. One that finds no room tries again after a second.
+pub const CONNECTIONS_NOT_ACCEPTED: u32 = 4_096;
 /// Events at the tail of a stream, still in memory, that are read without another thread: about 100 µs.
 pub const EVENTS_READ_ON_THE_SPOT: u64 = 64;
 /// Streams whose heads are kept at hand before those that nobody follows are forgotten.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use engine::{Partition, PartitionConfig};
 use storage::{Log, OpenError, OpenReport, RocksLog, Rows};
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use types::{PartitionId, Timestamp};
 
@@ -67,8 +67,8 @@ impl Node {
     pub async fn start(config: Config) -> Result<RunningNode, NodeError> {
         let began = Instant::now();
         // A door that is taken is found out before the log is touched.
-        let listener = listen(config.listen).await?;
-        let admin = listen(config.admin_listen).await?;
+        let listener = listen(config.listen)?;
+        let admin = listen(config.admin_listen)?;
         let (address, admin_address) = (local(&listener)?, local(&admin)?);
         let (fatal_sender, fatal) = watch::channel(None);
         let registry = Registry::new();
@@ -84,7 +84,19 @@ impl Node {
         let doors = tokio::spawn(gateway::serve(listener, backend.clone(), options, until(stopped)));
         let ready_after = began.elapsed();
         host.metrics.ready_ms.set(i64::try_from(ready_after.as_millis()).unwrap_or(i64::MAX));
-        Ok(RunningNode { backend, address, admin_address, report, ready_after, stop, doors, alarm, drivers, fatal, host })
+        Ok(RunningNode {
+            backend,
+            address,
+            admin_address,
+            report,
+            ready_after,
+            stop,
+            doors,
+            alarm,
+            drivers,
+            fatal,
+            host,
+        })
     }
 }
 
@@ -136,7 +148,9 @@ impl RunningNode {
         let (drivers, log, fatal) = (self.drivers, self.host.log.clone(), self.fatal);
         let closed = tokio::task::spawn_blocking(move || {
             for driver in drivers {
-                driver.join().map_err(|_| NodeError::Setup { what: "a partition's driver broke a belief".to_owned() })??;
+                driver
+                    .join()
+                    .map_err(|_| NodeError::Setup { what: "a partition's driver broke a belief".to_owned() })??;
             }
             log.close().map_err(|error| NodeError::Log(error.to_string()))
         });
@@ -163,10 +177,10 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
     let token_key = data_dir::token_key(&config.data_dir)
         .map_err(|error| NodeError::Setup { what: format!("failed to read the key of workers' tokens: {error}") })?;
     let partition_config = PartitionConfig {
-        token_key,
         default_retry: config.default_retry.clone(),
         idempotency_window_ms: config.idempotency_window_ms,
         cancel_grace_ms: config.cancel_grace_ms,
+        ..PartitionConfig::new(token_key)
     };
     let lanes = recover(log.as_ref(), log.as_ref(), &partition_config, config.driver_threads.get())?;
     let last = lanes.values().map(|lane| lane.partition().log_time(Timestamp::ZERO)).max().unwrap_or_default();
@@ -267,7 +281,8 @@ fn drive(
             Err(error)
         }
         Err(panic) => {
-            host.fatal.send_replace(Some("a partition's driver found a belief broken; its message stands above".to_owned()));
+            host.fatal
+                .send_replace(Some("a partition's driver found a belief broken; its message stands above".to_owned()));
             std::panic::resume_unwind(panic)
         }
     }
@@ -287,14 +302,24 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "the port is in use: stop what uses it, or choose another",
-            _ => "choose another address",
+fn listen(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    bind(address).map_err(|error| {
+        let hint = if error.kind() == std::io::ErrorKind::AddrInUse {
+            "the port is in use: stop what uses it, or choose another"
+        } else {
+            "choose another address"
         };
         NodeError::Listen { address, what: format!("{error}; {hint}") }
     })
+}
+
+/// The library's own way to listen lets 128 connections wait; the rest of a herd that comes back would lose a second.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A node that comes back must not wait for its last connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(limits::CONNECTIONS_NOT_ACCEPTED)
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, NodeError> {

@@ -83,7 +83,10 @@ pub(crate) fn fold(
         let page = page.map_err(|source| LaneError::Read { partition: id, source })?;
         if page.is_empty() {
             let what = format!("the log ends at {from}, though {end} is durable");
-            return Err(LaneError::Read { partition: id, source: ReadError::Corrupt { partition: id, position: from, what } });
+            return Err(LaneError::Read {
+                partition: id,
+                source: ReadError::Corrupt { partition: id, position: from, what },
+            });
         }
         for stored in &page {
             fold_one(id, partition, rows, stored)?;
@@ -124,10 +127,15 @@ pub(crate) fn fold_one(
 }
 
 /// Reads the event of a record, and holds the log against what the state says of its place.
-pub(crate) fn decode(id: PartitionId, partition: &Partition, stored: &StoredRecord) -> Result<engine::Event, LaneError> {
+pub(crate) fn decode(
+    id: PartitionId,
+    partition: &Partition,
+    stored: &StoredRecord,
+) -> Result<engine::Event, LaneError> {
     let fail = |what: String| LaneError::Fold { partition: id, position: stored.position, what };
     let encoded = translate::encoded(&stored.record);
-    let event = stored::decode(&encoded, |ordinal| partition.run_of(ordinal)).map_err(|error| fail(error.to_string()))?;
+    let event =
+        stored::decode(&encoded, |ordinal| partition.run_of(ordinal)).map_err(|error| fail(error.to_string()))?;
     let place = partition.place(&event);
     // What no stream shows has no place in one: its record names the run otherwise.
     let shown = event.class() != Class::Attempt;

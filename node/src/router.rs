@@ -3,7 +3,12 @@
 use types::{IdempotencyKey, RoutingHash, RunId, TenantId, Timestamp};
 
 /// A fresh run id: its partition key is the start's `key`, else its idempotency key, else fresh as well.
-pub(crate) fn new_run(tenant: &TenantId, key: Option<&str>, idempotency: Option<&IdempotencyKey>, now: Timestamp) -> RunId {
+pub(crate) fn new_run(
+    tenant: &TenantId,
+    key: Option<&str>,
+    idempotency: Option<&IdempotencyKey>,
+    now: Timestamp,
+) -> RunId {
     let random = u128::from(random_u64()) << 64 | u128::from(random_u64());
     let ulid = ulid::Ulid::from_parts(now.as_millis(), random);
     let text = ulid.to_string();

@@ -22,6 +22,9 @@ pub(crate) trait KeepWatermark: Send {
     fn keep(&mut self, watermark: &Watermark) -> Result<(), String>;
 }
 
+/// How long a sync may be put off for a group that is being made: a bound for the odd case, a group takes far less.
+const NEXT_GROUP_PATIENCE: Duration = Duration::from_micros(500);
+
 /// A group that is written and not yet durable.
 struct Written {
     waiting: Vec<Waiting>,
@@ -59,8 +62,10 @@ impl Handover {
         self.changed.notify_one();
     }
 
-    /// What is written, and whether that is the last of it. Sleeps until there is something, at most `patience`.
-    fn take(&self, patience: Option<Duration>) -> (Vec<Written>, bool) {
+    /// What is written, and whether that is the last of it. Sleeps until there is something, at most `patience`. When
+    /// there is something and `more` says that the next group is being made, that one is waited for: those whom the
+    /// last sync answered have appended again by now, and would wait for two syncs instead of one.
+    fn take(&self, patience: Option<Duration>, more: impl Fn() -> bool) -> (Vec<Written>, bool) {
         let mut state = self.state();
         while state.written.is_empty() && !state.finished {
             match patience {
@@ -71,6 +76,10 @@ impl Handover {
                     break;
                 }
             }
+        }
+        if !state.written.is_empty() && !state.finished && more() {
+            let waited = self.changed.wait_timeout(state, NEXT_GROUP_PATIENCE);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         (std::mem::take(&mut state.written), state.finished)
     }
@@ -271,7 +280,7 @@ impl Syncer {
         loop {
             let behind = self.sequence > self.kept;
             let patience = behind.then(|| self.every.saturating_sub(self.kept_at.elapsed()));
-            let (written, finished) = self.shared.handover.take(patience);
+            let (written, finished) = self.shared.handover.take(patience, || self.shared.queue.is_being_written());
             if !written.is_empty() && !self.sync(written) {
                 return;
             }
@@ -315,7 +324,7 @@ impl Syncer {
     fn fail(&self, written: Vec<Written>, error: &AppendError) {
         written.into_iter().flat_map(|group| group.waiting).for_each(|waiting| waiting.failed(error.clone()));
         loop {
-            let (written, finished) = self.shared.handover.take(None);
+            let (written, finished) = self.shared.handover.take(None, || false);
             written.into_iter().flat_map(|group| group.waiting).for_each(|waiting| waiting.failed(error.clone()));
             if finished {
                 return;

@@ -32,6 +32,8 @@ struct State {
     /// Taken by the writer and not yet answered.
     in_flight_batches: usize,
     in_flight_bytes: usize,
+    /// The writer has taken some and did not come back yet.
+    is_being_written: bool,
     writer_sleeps: bool,
     appenders_sleep: usize,
     closed: Option<AppendError>,
@@ -76,6 +78,7 @@ impl Queue {
     /// All that wait, up to a group's size, oldest first; sleeps while there are none. `None`: closed and empty.
     pub(crate) fn take(&self) -> Option<Vec<Pending>> {
         let mut state = self.state();
+        state.is_being_written = false;
         while state.waiting.is_empty() {
             if state.closed.is_some() {
                 return None;
@@ -98,9 +101,16 @@ impl Queue {
         };
         let bytes: usize = taken.iter().map(Pending::bytes).sum();
         state.waiting_bytes -= bytes;
+        state.is_being_written = true;
         state.in_flight_batches += taken.len();
         state.in_flight_bytes += bytes;
         Some(taken)
+    }
+
+    /// Whether some appends are not yet written.
+    pub(crate) fn is_being_written(&self) -> bool {
+        let state = self.state();
+        state.is_being_written || !state.waiting.is_empty()
     }
 
     /// So many appends were answered.

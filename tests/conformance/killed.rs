@@ -1,6 +1,7 @@
 //! Scenarios on the verbs of a partition's driver over a simulated disk, killed after each of their events. However
 //! often a run is killed, and whether the batch in the air was lost, torn or kept: its history must come out the same,
-//! byte for byte, and end as the scenario says.
+//! byte for byte, and end as the scenario says. When the worker dies with the node, its attempts are given up and made
+//! again; then the end must still be the same.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use engine::{
     Answer, Command, DefinitionName, Effect, Failure, Offer, Partition, PartitionConfig, Rejection, RunStatus,
-    StreamKey,
+    StreamKey, UNCLAIMED,
 };
 use node::partition::{Lane, Leaving, Programs};
 use serde_json::Value;
@@ -41,6 +42,15 @@ enum Kill {
     Always,
 }
 
+/// What else is true of a life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Conditions {
+    /// Rows are written with every batch, so that recovery begins with them.
+    rows: bool,
+    /// The worker dies with the node.
+    workers_die: bool,
+}
+
 /// How much was tried.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
@@ -65,21 +75,31 @@ impl fmt::Display for Counts {
 
 /// Holds a scenario against itself, unhurt and killed. What differs, as a sentence.
 pub(crate) fn check(scenario: &Scenario) -> Result<Counts, String> {
-    let unhurt = life(scenario, Kill::Never, false)?;
+    let plain = Conditions::default();
+    let unhurt = life(scenario, Kill::Never, plain)?;
     let expect = |life: &Life| scenario.expectations.iter().try_for_each(|expected| expected.check_end(&life.end));
     expect(&unhurt)?;
-    let events = unhurt.history.len() as u64;
     let mut counts = Counts { events: unhurt.history.len(), ..Counts::default() };
-    let each = (1..=events).flat_map(|event| [(Kill::Writing(event), false), (Kill::Durable(event), false)]);
-    let with_rows = (1..=events).map(|event| (Kill::Durable(event), true));
-    for (kill, rows) in each.chain(with_rows).chain([(Kill::Always, false), (Kill::Always, true)]) {
-        let place = |what: String| format!("{kill:?}{}: {what}", if rows { ", with rows" } else { "" });
-        let hurt = life(scenario, kill, rows).map_err(place)?;
+    for (kill, conditions) in kills(unhurt.history.len() as u64) {
+        let place = |what: String| format!("{kill:?}, {conditions:?}: {what}");
+        let hurt = life(scenario, kill, conditions).map_err(place)?;
         expect(&hurt).map_err(place)?;
-        same_history(&unhurt.history, &hurt.history).map_err(place)?;
+        if !conditions.workers_die {
+            same_history(&unhurt.history, &hurt.history).map_err(place)?;
+        }
         counts.add(Counts { events: 0, lives: usize::from(hurt.kills > 0), kills: hurt.kills });
     }
     Ok(counts)
+}
+
+fn kills(events: u64) -> Vec<(Kill, Conditions)> {
+    let (plain, rows) = (Conditions::default(), Conditions { rows: true, workers_die: false });
+    let workers_die = Conditions { rows: false, workers_die: true };
+    let of_event = |event| {
+        let (writing, durable) = (Kill::Writing(event), Kill::Durable(event));
+        [(writing, plain), (durable, plain), (durable, rows), (writing, workers_die), (durable, workers_die)]
+    };
+    (1..=events).flat_map(of_event).chain([(Kill::Always, plain), (Kill::Always, rows)]).collect()
 }
 
 /// A run from its start to its end.
@@ -89,12 +109,16 @@ struct Life {
     kills: usize,
 }
 
-fn life(scenario: &Scenario, kill: Kill, rows: bool) -> Result<Life, String> {
-    let mut bench = Bench::new(scenario, kill, rows)?;
+fn life(scenario: &Scenario, kill: Kill, conditions: Conditions) -> Result<Life, String> {
+    let mut bench = Bench::new(scenario, kill, conditions)?;
     let run = bench.live()?;
     let history =
         bench.log.read(PARTITION, Position::ZERO, usize::MAX, usize::MAX).map_err(|error| error.to_string())?;
-    Ok(Life { end: bench.end_of(run)?, history, kills: bench.kills })
+    let life = Life { end: bench.end_of(run)?, history, kills: bench.kills };
+    match bench.script.left_over() {
+        0 => Ok(life),
+        left => Err(format!("{left} turns of its workers were never taken")),
+    }
 }
 
 /// Two logs of one scenario. The first event holds the run's id, which a start that was lost draws anew.
@@ -133,6 +157,7 @@ impl Programs for OneProgram {
 
 /// An attempt in a worker's hands. The worker lives on when the node dies.
 struct Held {
+    task: String,
     turn: Turn,
     sent: u64,
 }
@@ -145,11 +170,13 @@ struct Bench<'s> {
     lane: Lane<Told>,
     now: Timestamp,
     kill: Kill,
-    rows: bool,
+    conditions: Conditions,
     kills: usize,
     /// What the node owes: taken from what left by the gate, and after a crash from the state.
     offers: BTreeMap<(u32, u32), Offer>,
     carry_on: Option<RunId>,
+    /// Attempts whose worker died, to be given up.
+    lost: Vec<Command>,
     script: Script,
     held: BTreeMap<(u32, u32), Held>,
     /// A request of the client or the worker that was not answered: it is sent again.
@@ -159,7 +186,7 @@ struct Bench<'s> {
 }
 
 impl<'s> Bench<'s> {
-    fn new(scenario: &'s Scenario, kill: Kill, rows: bool) -> Result<Self, String> {
+    fn new(scenario: &'s Scenario, kill: Kill, conditions: Conditions) -> Result<Self, String> {
         let source = &scenario.definition;
         let program = workflow::compile(source).map_err(|problems| format!("{problems:?}"))?;
         let log = MemoryLog::new(PartitionCount::new(1).expect("1 is allowed"), History::new(7));
@@ -171,10 +198,11 @@ impl<'s> Bench<'s> {
             lane,
             now: BEGINNING,
             kill,
-            rows,
+            conditions,
             kills: 0,
             offers: BTreeMap::new(),
             carry_on: None,
+            lost: Vec::new(),
             script: scenario.script.clone(),
             held: BTreeMap::new(),
             unanswered: None,
@@ -204,6 +232,8 @@ impl<'s> Bench<'s> {
             self.unanswered = Some(self.start());
         } else if let Some(run) = self.carry_on.take() {
             return Some(Command::ContinueRun { run });
+        } else if let Some(lost) = self.lost.pop() {
+            return Some(lost);
         } else if let Some(offer) = self.offers.values().next().cloned() {
             self.unanswered = Some(self.work(&offer));
         } else {
@@ -239,7 +269,7 @@ impl<'s> Bench<'s> {
     /// The worker's next word on an attempt.
     fn work(&mut self, offer: &Offer) -> Command {
         let script = &mut self.script;
-        let taken = || Held { turn: script.next(&offer.task), sent: 0 };
+        let taken = || Held { task: offer.task.clone(), turn: script.next(&offer.task), sent: 0 };
         let held = self.held.entry((offer.step, offer.attempt)).or_insert_with(taken);
         let token = offer.token.clone();
         let sent = usize::try_from(held.sent).expect("few chunks");
@@ -294,7 +324,7 @@ impl<'s> Bench<'s> {
 
     fn make_durable(&mut self, batch: AppendBatch) {
         self.log.append(batch, Box::new(|_| {}));
-        if self.rows {
+        if self.conditions.rows {
             let checkpoint = self.lane.checkpoint();
             self.log.append(checkpoint, Box::new(|_| {}));
         }
@@ -324,7 +354,28 @@ impl<'s> Bench<'s> {
         self.carry_on = None;
         let owed = self.lane.partition().effects();
         owed.into_iter().for_each(|effect| self.owe(effect));
+        if self.conditions.workers_die {
+            self.bury_worker();
+        }
         Ok(())
+    }
+
+    /// A new worker knows nothing: what is still owed was never ended, and nobody claims it.
+    fn bury_worker(&mut self) {
+        self.unanswered = self.unanswered.take().filter(|command| matches!(command, Command::StartRun(_)));
+        for (attempt, held) in std::mem::take(&mut self.held) {
+            if self.offers.contains_key(&attempt) {
+                self.script.put_back(&held.task, held.turn);
+            }
+        }
+        let failure = Failure::new(UNCLAIMED, "nobody holds it");
+        let lose = |offer: &Offer| Command::LoseAttempt {
+            run: offer.run,
+            step: offer.step,
+            attempt: offer.attempt,
+            failure: failure.clone(),
+        };
+        self.lost = self.offers.values().map(lose).collect();
     }
 
     fn owe(&mut self, effect: Effect) {
@@ -383,4 +434,15 @@ impl<'s> Bench<'s> {
 fn recovered(log: &MemoryLog) -> Result<Lane<Told>, String> {
     let partition = Partition::new(PartitionConfig::new([7; 32]));
     Lane::recover(PARTITION, partition, log, log).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_history_that_comes_out_otherwise_is_told() {
+    let scenarios = crate::all();
+    let of = |scenario| life(scenario, Kill::Never, Conditions::default()).expect("it ends").history;
+    let (one, other) = (of(&scenarios[0]), of(&scenarios[1]));
+    assert_eq!(same_history(&one, &one), Ok(()));
+    assert!(same_history(&one, &other).is_err());
+    assert!(same_history(&one, &one[1..]).is_err());
+    assert!(same_history(&one, &one[..one.len() - 1]).is_err());
 }

@@ -57,6 +57,11 @@ impl Script {
         self.turns.get_mut(task).and_then(VecDeque::pop_front).unwrap_or_else(exhausted)
     }
 
+    /// A worker died before its turn had an end that counts: the next attempt takes it.
+    pub(crate) fn put_back(&mut self, task: &str, turn: Turn) {
+        self.turns.entry(task.to_owned()).or_default().push_front(turn);
+    }
+
     /// Turns that nobody took: the scenario says more than happens.
     pub(crate) fn left_over(&self) -> usize {
         self.turns.values().map(VecDeque::len).sum()

@@ -1,6 +1,8 @@
 //! Stories of the real binary over the real wire, told from outside: what people rely on, and what they may do wrong.
 //! A seed is printed by every story that draws; `STORY_SEED` repeats it.
 
+mod back_pressure;
+mod cancellation;
 mod command_line;
 mod data_directory;
 mod definitions;
@@ -8,6 +10,10 @@ mod demo;
 mod kills;
 mod requests;
 mod restarts;
+mod sockets;
+mod stalled_reader;
 mod support;
+mod timers;
 mod verification;
+mod watching;
 mod worker_answers;

@@ -42,7 +42,8 @@ impl Drive<'_> {
         if let Some(condition) = &task.condition
             && !self.holds(condition, scope, &raw)?
         {
-            return Ok(self.skip(scope, address));
+            self.skip(scope, address);
+            return Ok(());
         }
         let input = self.input(scope, task.input_from.as_ref(), raw)?;
         match &task.kind {
@@ -158,7 +159,9 @@ impl Drive<'_> {
         let items: Vec<Payload> = match self.evaluate(&task.over, scope, input)? {
             Value::Array(items) => items.iter().map(payload).collect::<Result<_, _>>()?,
             Value::Null => Vec::new(),
-            other => return Err(TaskError::new(format!("for.in yields {}, not an array", kind_of(&other)))),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                return Err(TaskError::new(format!("for.in yields {}, not an array", kind_of(&other))));
+            }
         };
         let (kept, limit) = (items.len() + self.open_items(), limits::FOR_ITEMS);
         if kept > limit {

@@ -13,6 +13,7 @@ use workflow::program::Variables;
 use workflow::{Moment, Program};
 
 use self::error::TaskError;
+pub(crate) use self::view::task_in_progress;
 use crate::command::StartRun;
 use crate::event::RunEvent;
 use crate::limits;

@@ -37,6 +37,7 @@ impl Drive<'_> {
     }
 
     /// Whether this scope is a `try` that catches the error: `Some` holds the timer of the retry, if it gets one.
+    #[expect(clippy::option_option, reason = "not caught, caught for good and caught to begin again are three things")]
     fn caught_by(&self, scope: u32, error: &WorkflowError) -> Result<Option<Option<TimerSet>>, TaskError> {
         let inner = self.run.scope(scope);
         let ScopeKind::Try { attempt, first } = &inner.kind else { return Ok(None) };
@@ -91,9 +92,10 @@ impl Drive<'_> {
         input: &Value,
     ) -> Result<(), TaskError> {
         let variables = self.variables(scope, Some(input), &|_| true)?;
-        let text = |template: &Template| match template.evaluate(input, &variables, &self.moment())? {
-            Value::String(text) => Ok(text),
-            other => Err(TaskError::new(format!("a field of the error is {other}, not a string"))),
+        let text = |template: &Template| {
+            let value = template.evaluate(input, &variables, &self.moment())?;
+            let odd = || TaskError::new(format!("a field of the error is {value}, not a string"));
+            value.as_str().map(str::to_owned).ok_or_else(odd)
         };
         let status = template.status.evaluate(input, &variables, &self.moment())?;
         let status = status.as_u64().and_then(|status| u16::try_from(status).ok());

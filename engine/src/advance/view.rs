@@ -3,33 +3,23 @@
 use serde_json::{Value, json};
 use types::Payload;
 use workflow::program::{BlockId, Task, TaskKind, Variables};
-use workflow::{Moment, WorkflowError};
+use workflow::{Moment, Program, WorkflowError};
 
 use super::Drive;
 use super::error::TaskError;
 use crate::limits;
+use crate::run::Run;
 use crate::scope::ScopeKind;
 
 impl Drive<'_> {
-    /// The list of tasks that a scope runs, found through the tasks that opened it and those around it: names and
-    /// indices of the document, so that a compiler that numbers otherwise still finds its way.
+    /// The list of tasks that a scope runs.
     pub(crate) fn block(&self, scope: u32) -> Option<BlockId> {
-        let scope = self.run.scope(scope);
-        let Some(parent) = scope.parent else { return Some(self.program.root) };
-        match (&self.current_task(parent)?.kind, &scope.kind) {
-            (TaskKind::Do(body), ScopeKind::Do) => Some(*body),
-            (TaskKind::For(task), ScopeKind::For { .. }) => Some(task.body),
-            (TaskKind::Try(task), ScopeKind::Try { .. }) => Some(task.body),
-            (TaskKind::Try(task), ScopeKind::Catch { .. }) => task.catch.body,
-            (_, _) => unreachable!("a scope is opened by a task of its kind"),
-        }
+        block(self.program, &self.run, scope)
     }
 
     /// The task at a scope's index; `None` past the end of its list.
     pub(crate) fn current_task(&self, scope: u32) -> Option<&Task> {
-        let block = self.block(scope)?;
-        let task = self.program.task_at(block, self.run.scope(scope).index)?;
-        Some(self.program.task(task))
+        task_in_progress(self.program, &self.run, scope)
     }
 
     /// The variables in sight of a scope's current task, as far as an expression `uses` them. `input` is the task's
@@ -119,6 +109,26 @@ impl Drive<'_> {
         let instance = self.current_task(scope).map(|task| task.pointer.clone());
         WorkflowError { type_: type_.to_owned(), status, title: Some(title.to_owned()), detail: Some(detail), instance }
     }
+}
+
+/// The list of tasks that a scope runs, found through the tasks that opened it and those around it: names and indices
+/// of the document, so that a compiler that numbers otherwise still finds its way.
+fn block(program: &Program, run: &Run, scope: u32) -> Option<BlockId> {
+    let scope = run.scope(scope);
+    let Some(parent) = scope.parent else { return Some(program.root) };
+    match (&task_in_progress(program, run, parent)?.kind, &scope.kind) {
+        (TaskKind::Do(body), ScopeKind::Do) => Some(*body),
+        (TaskKind::For(task), ScopeKind::For { .. }) => Some(task.body),
+        (TaskKind::Try(task), ScopeKind::Try { .. }) => Some(task.body),
+        (TaskKind::Try(task), ScopeKind::Catch { .. }) => task.catch.body,
+        (_, _) => unreachable!("a scope is opened by a task of its kind"),
+    }
+}
+
+/// The task at a scope's index, entered or next; `None` past the end of its list.
+pub(crate) fn task_in_progress<'p>(program: &'p Program, run: &Run, scope: u32) -> Option<&'p Task> {
+    let task = program.task_at(block(program, run, scope)?, run.scope(scope).index)?;
+    Some(program.task(task))
 }
 
 /// Reads a JSON payload.

@@ -5,7 +5,7 @@ use types::{Offset, Payload, StreamName, StreamOrdinal};
 use crate::command::{Answer, AppendEvents, Decision, Outcome, ProducerStamp};
 use crate::event::Event;
 use crate::limits;
-use crate::partition::Partition;
+use crate::partition::{Partition, PlantedFault};
 use crate::rejection::Rejection;
 use crate::stream::{Stream, StreamKey};
 
@@ -92,6 +92,9 @@ fn producer_check(
     stream: &Stream,
     stamp: &ProducerStamp,
 ) -> Result<Option<Decision>, Rejection> {
+    if partition.config.planted_fault == Some(PlantedFault::ForgottenProducer) {
+        return Ok(None);
+    }
     let known = partition.producers.get(&(key.clone(), stamp.id.clone()));
     let Some(window) = known.filter(|window| window.ordinal == stream.ordinal) else {
         return first_of_epoch(stamp);

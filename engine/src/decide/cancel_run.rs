@@ -15,5 +15,5 @@ pub(super) fn decide(partition: &Partition, tenant: &TenantId, id: RunId, reason
     let reason = reason.chars().take(1_000).collect();
     let due = now.plus_millis(partition.config.cancel_grace_ms);
     let cause = RunEvent::CancelRequested { reason, timer: run.next_timer, due };
-    super::batch(partition, run, cause, now, Answer::Done)
+    Ok(super::batch(partition, run, cause, now, Answer::Done))
 }

@@ -19,5 +19,5 @@ pub(super) fn decide(partition: &Partition, token: &Token, output: &Payload, wor
             RunEvent::StepCompleted { step: number, attempt, output: output.clone(), worker }
         }
     };
-    super::batch(partition, run, cause, now, Answer::Done)
+    Ok(super::batch(partition, run, cause, now, Answer::Done))
 }

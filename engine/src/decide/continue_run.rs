@@ -9,5 +9,5 @@ use crate::rejection::Rejection;
 
 pub(super) fn decide(partition: &Partition, run: RunId, now: Timestamp) -> Outcome {
     let run = partition.runs.get(&run).filter(|run| run.continue_owed).ok_or(Rejection::NotDue)?;
-    super::batch(partition, run, RunEvent::Continued, now, Answer::Done)
+    Ok(super::batch(partition, run, RunEvent::Continued, now, Answer::Done))
 }

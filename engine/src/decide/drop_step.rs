@@ -14,5 +14,5 @@ pub(super) fn decide(partition: &Partition, run: RunId, step: u32, attempt: u32,
     if state.status != StepStatus::Cancelling {
         return Err(Rejection::StaleAttempt);
     }
-    super::batch(partition, run, RunEvent::StepCancelled { step, attempt }, now, Answer::Done)
+    Ok(super::batch(partition, run, RunEvent::StepCancelled { step, attempt }, now, Answer::Done))
 }

@@ -4,6 +4,7 @@ use types::Timestamp;
 use workflow::WorkflowError;
 use workflow::error as error_types;
 
+use crate::advance::task_in_progress;
 use crate::command::{Answer, Outcome};
 use crate::event::{RunEvent, TimerSet};
 use crate::limits;
@@ -23,8 +24,8 @@ pub(super) fn decide(
 ) -> Outcome {
     let (run, step) = super::held(partition, token)?;
     check(failure)?;
-    let cause = verdict_event(run, token.step, step, failure, retry_after_ms, now);
-    super::batch(partition, run, cause, now, Answer::Done)
+    let cause = verdict_event(partition, run, token.step, step, failure, retry_after_ms, now);
+    Ok(super::batch(partition, run, cause, now, Answer::Done))
 }
 
 /// Refuses what would not fit an event, or could not be read back from one.
@@ -52,6 +53,7 @@ fn check(failure: &Failure) -> Result<(), Rejection> {
 
 /// What an attempt's failure comes to.
 pub(super) fn verdict_event(
+    partition: &Partition,
     run: &Run,
     number: u32,
     step: &Step,
@@ -72,14 +74,16 @@ pub(super) fn verdict_event(
             RunEvent::AttemptFailed { step: number, attempt, failure, retry }
         }
         Verdict::GiveUp => {
-            let error = step_error(step, &failure);
+            let program = partition.programs.get(&run.hash).expect("`needs` named the program of the run");
+            let place = task_in_progress(program, run, step.scope).map(|task| task.pointer.clone());
+            let error = step_error(place, &failure);
             RunEvent::StepFailed { step: number, attempt, failure, error }
         }
     }
 }
 
 /// A failure as the error that a `catch` sees. A worker may name a full error type; else the kind is the title.
-fn step_error(step: &Step, failure: &Failure) -> WorkflowError {
+fn step_error(place: Option<String>, failure: &Failure) -> WorkflowError {
     let timed_out = [START_TO_CLOSE, SCHEDULE_TO_START, HEARTBEAT].contains(&failure.kind.as_str());
     let (type_, status) = match failure.kind.contains("://") {
         true => (failure.kind.as_str(), 500),
@@ -91,43 +95,6 @@ fn step_error(step: &Step, failure: &Failure) -> WorkflowError {
         status,
         title: Some(failure.kind.clone()),
         detail: Some(failure.message.clone()),
-        instance: Some(pointer(&step.path)),
-    }
-}
-
-/// The document's pointer of an address: without iterations and visits.
-fn pointer(address: &str) -> String {
-    let mut segments = Vec::new();
-    let mut parts = address.split('/').skip(1).peekable();
-    // An address is a chain of `list/index/name`, where the list of a loop is `for/<turn>/do`; in the document its
-    // tasks stand under `do`, beside `for`.
-    while let Some(list) = parts.next() {
-        if list == "for" {
-            parts.next();
-        } else {
-            segments.push(list.to_owned());
-        }
-        if list == "for" || list == "catch" {
-            segments.extend(parts.next().map(str::to_owned));
-        }
-        segments.extend(parts.next().map(str::to_owned));
-        let name = parts.next().unwrap_or_default();
-        let visited = name.rsplit_once('@').filter(|(_, visit)| visit.parse::<u32>().is_ok());
-        segments.push(visited.map_or(name, |(name, _)| name).to_owned());
-    }
-    segments.iter().fold(String::new(), |pointer, segment| pointer + "/" + segment)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_leads_back_to_its_place_in_the_document() {
-        let check = |address, expect: &str| assert_eq!(pointer(address), expect);
-        check("/do/0/a", "/do/0/a");
-        check("/do/0/tryGetPet/try/0/getPet@3", "/do/0/tryGetPet/try/0/getPet");
-        check("/do/2/review@2/for/3/do/0/call@2", "/do/2/review/do/0/call");
-        check("/do/1/t/catch/do/0/mail@example", "/do/1/t/catch/do/0/mail@example");
+        instance: place,
     }
 }

@@ -12,5 +12,5 @@ pub(super) fn decide(partition: &Partition, run: RunId, timer: u32, now: Timesta
     let due = run.timers.get(&timer).filter(|timer| timer.due <= now).ok_or(Rejection::NotDue)?;
     let purpose = due.purpose;
     let cause = RunEvent::TimerFired { timer, purpose };
-    super::batch(partition, run, cause, now, Answer::Done)
+    Ok(super::batch(partition, run, cause, now, Answer::Done))
 }

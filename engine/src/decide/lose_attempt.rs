@@ -18,6 +18,6 @@ pub(super) fn decide(
 ) -> Outcome {
     let run = partition.runs.get(&run).ok_or(Rejection::StaleAttempt)?;
     let (run, state) = super::current(run, step, attempt)?;
-    let cause = verdict_event(run, step, state, failure, None, now);
-    super::batch(partition, run, cause, now, Answer::Done)
+    let cause = verdict_event(partition, run, step, state, failure, None, now);
+    Ok(super::batch(partition, run, cause, now, Answer::Done))
 }

@@ -86,14 +86,14 @@ fn current(run: &Run, step: u32, attempt: u32) -> Result<(&Run, &Step), Rejectio
 }
 
 /// A cause and what follows from it, as one batch.
-fn batch(partition: &Partition, run: &Run, cause: RunEvent, now: Timestamp, answer: Answer) -> Outcome {
+fn batch(partition: &Partition, run: &Run, cause: RunEvent, now: Timestamp, answer: Answer) -> Decision {
     let program = partition.programs.get(&run.hash).expect("`needs` named the program of the run");
     let mut scratch = run.clone();
     scratch.apply(&cause, now);
     let derived = consequences(&partition.config, program, scratch, now);
     let events = std::iter::once(cause).chain(derived);
     let events = events.map(|event| Event::Run { run: run.id, event }).collect();
-    Ok(Decision { events, answer })
+    Decision { events, answer }
 }
 
 /// Refuses what is larger than a message of the wire may be.

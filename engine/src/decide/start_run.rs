@@ -5,7 +5,7 @@ use types::Timestamp;
 use crate::advance::{consequences, initial_data};
 use crate::command::{Answer, Decision, Outcome, StartRun};
 use crate::event::{Event, RunEvent, Started};
-use crate::partition::Partition;
+use crate::partition::{Partition, PlantedFault};
 use crate::rejection::Rejection;
 use crate::row::{StartKey, input_hash};
 use crate::run::Run;
@@ -42,6 +42,9 @@ pub(super) fn decide(partition: &Partition, start: &StartRun, now: Timestamp) ->
 /// The run that this key started inside the window, if its start was the same.
 fn duplicate(partition: &Partition, start: &StartRun, now: Timestamp) -> Result<Option<Decision>, Rejection> {
     let Some(key) = StartKey::of(start) else { return Ok(None) };
+    if partition.config.planted_fault == Some(PlantedFault::ForgottenStart) {
+        return Ok(None);
+    }
     let Some(known) = partition.starts.get(&key) else { return Ok(None) };
     if now.millis_since(known.started) >= partition.config.idempotency_window_ms {
         return Ok(None);

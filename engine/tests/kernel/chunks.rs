@@ -12,13 +12,13 @@ fn chunks_are_taken_once_and_in_order() {
     let mut harness = Harness::of(STREAM);
     harness.start(&json!({}));
     let token = harness.offer().token;
-    let taken = |next_sequence| Ok(Answer::ChunkTaken { next_sequence });
+    let accepted = |next_sequence| Ok(Answer::ChunkTaken { next_sequence });
     let answer =
         |harness: &mut Harness, sequence, text| harness.send(&chunk(&token, sequence, text)).map(|(_, answer)| answer);
-    assert_eq!(answer(&mut harness, 0, "a"), taken(1));
-    assert_eq!(answer(&mut harness, 1, "b"), taken(2));
+    assert_eq!(answer(&mut harness, 0, "a"), accepted(1));
+    assert_eq!(answer(&mut harness, 1, "b"), accepted(2));
     let before = harness.log.len();
-    assert_eq!(answer(&mut harness, 0, "a"), taken(2), "a duplicate is told how far it came");
+    assert_eq!(answer(&mut harness, 0, "a"), accepted(2), "a duplicate is told how far it came");
     assert_eq!(answer(&mut harness, 3, "d"), Err(Rejection::ChunkGap { expected: 2, got: 3 }));
     assert_eq!(harness.log.len(), before);
     assert_eq!(harness.partition.held(&token), Some(2));

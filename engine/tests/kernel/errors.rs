@@ -1,9 +1,9 @@
 //! `raise`, `try`, `catch` and its `retry`.
 
-use engine::{RunEvent, RunStatus};
+use engine::{Failure, RunEvent, RunStatus};
 use serde_json::{Value, json};
 
-use crate::harness::{Harness, addresses};
+use crate::harness::{Harness, addresses, failing};
 
 fn check(body: &str, input: &Value, expect: &Value) {
     assert_eq!(Harness::of(body).output_of(input), *expect, "{body}");
@@ -230,4 +230,16 @@ fn a_retried_try_gives_its_step_another_address() {
     assert_eq!(harness.output(run), json!(1));
     let caught = |event: &RunEvent| matches!(event, RunEvent::ErrorCaught { retry: Some(_), .. });
     assert_eq!(harness.history(run).iter().filter(|event| caught(event)).count(), 1);
+}
+
+#[test]
+fn a_steps_error_names_its_place_whatever_its_task_is_called() {
+    let mut harness = Harness::of("do:\n  - a/b~c@2: { call: worker, with: { task: t } }\n");
+    let run = harness.start(&json!({}));
+    let offer = harness.offer();
+    assert_eq!(offer.path, "/do/0/a~1b~0c@2");
+    let failure = Failure { non_retryable: true, ..Failure::new("refused", "no") };
+    harness.expect(&failing(&offer.token, failure));
+    let error = harness.run(run).error.clone().expect("it says why");
+    assert_eq!(error.instance.as_deref(), Some("/do/0/a~1b~0c@2"));
 }

@@ -31,7 +31,9 @@ impl Owed {
                 self.continues.remove(run);
             }
         }
-        fresh.into_iter().for_each(|effect| self.add(effect));
+        for effect in fresh {
+            self.add(effect);
+        }
     }
 
     fn add(&mut self, effect: Effect) {

@@ -108,9 +108,9 @@ impl Player {
 
     fn start(&mut self, whom: u8, how: u8) -> Command {
         let name = DEFINITIONS[usize::from(whom) % DEFINITIONS.len()].0;
-        let input = json!({"n": how, "items": [how, how], "again": how % 2 == 0});
+        let input = json!({"n": how, "items": [how, how], "again": how.is_multiple_of(2)});
         let start = self.harness.start_command(name, &input);
-        let key = (how % 3 == 0).then(|| IdempotencyKey::new(&format!("k{}", how % 5)).expect("visible"));
+        let key = (how.is_multiple_of(3)).then(|| IdempotencyKey::new(&format!("k{}", how % 5)).expect("visible"));
         self.runs.push(start.run);
         Command::StartRun(Box::new(StartRun { idempotency_key: key, ..start }))
     }
@@ -119,7 +119,7 @@ impl Player {
     fn pass_time(&mut self, how: u8) {
         let now = self.harness.now.as_millis();
         let millis = u64::from(how) * 40;
-        let now = if how % 7 == 0 { now - millis } else { now + millis };
+        let now = if how.is_multiple_of(7) { now - millis } else { now + millis };
         self.harness.now = types::Timestamp::from_millis(now);
     }
 }
@@ -129,11 +129,11 @@ fn pick<T>(from: &[T], whom: u8) -> Option<&T> {
 }
 
 fn output(how: u8) -> serde_json::Value {
-    json!({"again": how % 3 == 0, "odd": how % 5 == 0, "n": how})
+    json!({"again": how.is_multiple_of(3), "odd": how.is_multiple_of(5), "n": how})
 }
 
 fn failure(how: u8) -> Failure {
-    Failure { non_retryable: how % 4 == 0, ..Failure::new("flaky", "no") }
+    Failure { non_retryable: how.is_multiple_of(4), ..Failure::new("flaky", "no") }
 }
 
 fn lose(offer: &Offer, how: u8) -> Command {
@@ -143,7 +143,7 @@ fn lose(offer: &Offer, how: u8) -> Command {
 }
 
 fn signal(run: RunId, how: u8) -> Command {
-    let id = (how % 2 == 0).then(|| format!("m{}", how % 8));
+    let id = (how.is_multiple_of(2)).then(|| format!("m{}", how % 8));
     Command::SignalRun { tenant: TenantId::default(), run, name: "hey".to_owned(), id, payload: json(&json!(how)) }
 }
 
@@ -163,7 +163,7 @@ fn append(whom: u8, how: u8) -> Command {
             sequence: u64::from(how % 8),
         }),
         expected: None,
-        create: how % 16 != 0,
+        create: !how.is_multiple_of(16),
         close: how % 32 == 31,
     }))
 }

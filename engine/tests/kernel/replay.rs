@@ -55,13 +55,15 @@ fn a_changed_consequence_is_caught_where_it_stands() {
 fn changed(event: &Event) -> Option<Event> {
     let Event::Run { run, event } = event else { return None };
     let mut event = event.clone();
-    match &mut event {
-        RunEvent::TaskExited { output: Some(output), .. } | RunEvent::Completed { output: Some(output) } => {
-            *output = json(&json!("tampered"));
-        }
-        RunEvent::StepScheduled { path, .. } => path.push('x'),
-        RunEvent::TimerStarted { timer, .. } => timer.due = timer.due.plus_millis(1),
-        _ => return None,
+    if let RunEvent::TaskExited { output: Some(output), .. } | RunEvent::Completed { output: Some(output) } = &mut event
+    {
+        *output = json(&json!("tampered"));
+    } else if let RunEvent::StepScheduled { path, .. } = &mut event {
+        path.push('x');
+    } else if let RunEvent::TimerStarted { timer, .. } = &mut event {
+        timer.due = timer.due.plus_millis(1);
+    } else {
+        return None;
     }
     Some(Event::Run { run: *run, event })
 }

@@ -22,7 +22,10 @@ pub(crate) type Answerer = Box<dyn FnOnce(&Partition, Result<Answer, Rejection>)
 /// From outside.
 pub(crate) enum Request {
     /// `refuse` answers when it is never decided.
-    Command { command: Command, answer: Answerer },
+    Command {
+        command: Command,
+        answer: Answerer,
+    },
     Query(Query),
 }
 
@@ -41,7 +44,7 @@ pub(crate) enum Notice {
     /// A batch is durable, or nobody can say.
     Durable(PartitionId, Result<Position, AppendError>),
     /// A command that the node owes itself: a continuation, a lost attempt, a dropped step.
-    Command(PartitionId, Command),
+    Command(PartitionId, Box<Command>),
 }
 
 /// The thread's own state.
@@ -87,7 +90,7 @@ impl Driver {
     }
 
     fn is_idle(&self) -> bool {
-        self.mailbox.depth() == 0 && self.lanes.values().all(|lane| lane.is_settled())
+        self.mailbox.depth() == 0 && self.lanes.values().all(Lane::is_settled)
     }
 
     /// Until the next timer; never so long that a clock which is set would matter much.
@@ -113,7 +116,9 @@ impl Driver {
     fn take_request(&mut self, partition: PartitionId, request: Request) -> Result<(), LaneError> {
         let host = self.host.clone();
         match request {
-            Request::Command { command, answer } => self.decide(partition, &command, |state, outcome| Some(answer(state, outcome))),
+            Request::Command { command, answer } => {
+                self.decide(partition, &command, |state, outcome| Some(answer(state, outcome)))
+            }
             Request::Query(query) => query.look(self.lane(partition), &host),
         }
     }
@@ -146,7 +151,12 @@ impl Driver {
 
     fn fire_timers(&mut self) -> Result<(), LaneError> {
         let now = self.host.now();
-        let due: Vec<_> = self.lanes.iter().filter(|(_, lane)| lane.partition().next_wake().is_some_and(|due| due <= now)).map(|(&id, _)| id).collect();
+        let due: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.partition().next_wake().is_some_and(|due| due <= now))
+            .map(|(&id, _)| id)
+            .collect();
         for partition in due {
             for command in self.lane(partition).partition().due(now, limits::TIMERS_PER_TURN) {
                 self.decide(partition, &command, |_, _| None)?;
@@ -198,7 +208,9 @@ fn release(host: &Arc<Host>, mailbox: &Mailbox<Request, Notice>, partition: Part
     let mut outside = Vec::new();
     for effect in leaving.effects {
         match effect {
-            Effect::Continue { run } => mailbox.notify(Notice::Command(partition, Command::ContinueRun { run })),
+            Effect::Continue { run } => {
+                mailbox.notify(Notice::Command(partition, Box::new(Command::ContinueRun { run })));
+            }
             Effect::Dispatch(_) | Effect::Withdraw { .. } | Effect::CancelStep { .. } => outside.push(effect),
         }
     }
@@ -213,10 +225,10 @@ pub(crate) fn answer<T: Send + 'static>(
     make: impl FnOnce(&Partition, Answer) -> T + Send + 'static,
 ) -> Answerer {
     Box::new(move |partition, outcome| {
-        let made = match outcome {
+        let result = match outcome {
             Ok(answer) => Ok(make(partition, answer)),
             Err(rejection) => Err(translate::refusal(&rejection)),
         };
-        Box::new(move || drop(reply.send(made)))
+        Box::new(move || drop(reply.send(result)))
     })
 }

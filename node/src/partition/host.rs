@@ -54,7 +54,7 @@ impl Host {
     /// Sends what the dispatcher found the node to owe its partitions.
     pub(crate) fn send(&self, owed: Owed) {
         for (partition, command) in owed {
-            self.mailbox(partition).notify(Notice::Command(partition, command));
+            self.mailbox(partition).notify(Notice::Command(partition, Box::new(command)));
         }
     }
 

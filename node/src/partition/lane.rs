@@ -39,6 +39,27 @@ pub trait Programs {
     fn program(&self, hash: WorkflowHash) -> Option<Arc<Program>>;
 }
 
+/// How much a lane takes before it does something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneLimits {
+    /// Records between two checkpoints.
+    pub records_per_checkpoint: usize,
+    /// Streams, producers and starts that stay in memory over a checkpoint.
+    pub rows_kept: usize,
+    /// Bytes of a batch.
+    pub batch_bytes: usize,
+}
+
+impl Default for LaneLimits {
+    fn default() -> Self {
+        Self {
+            records_per_checkpoint: limits::RECORDS_PER_CHECKPOINT,
+            rows_kept: limits::ROWS_KEPT,
+            batch_bytes: limits::BATCH_BYTES,
+        }
+    }
+}
+
 /// Why a partition cannot go on. The node stops: nothing that was acknowledged is lost by that.
 #[derive(Debug, Error)]
 pub enum LaneError {
@@ -65,11 +86,17 @@ pub struct Lane<R> {
     since_checkpoint: usize,
     /// The position of the last checkpoint's rows.
     checkpointed: Position,
+    limits: LaneLimits,
 }
 
 impl<R> Lane<R> {
     /// Brings a partition back: rows, then the events behind them.
-    pub fn recover(id: PartitionId, mut partition: Partition, log: &dyn Log, rows: &dyn Rows) -> Result<Self, LaneError> {
+    pub fn recover(
+        id: PartitionId,
+        mut partition: Partition,
+        log: &dyn Log,
+        rows: &dyn Rows,
+    ) -> Result<Self, LaneError> {
         let end = log.bounds(id).end;
         crate::recovery::load_rows(id, &mut partition, rows)?;
         let folded = crate::recovery::fold(id, &mut partition, log, rows, end)?;
@@ -82,7 +109,14 @@ impl<R> Lane<R> {
             flushed: end,
             since_checkpoint: folded,
             checkpointed: end,
+            limits: LaneLimits::default(),
         })
+    }
+
+    /// With other limits, so that short tests meet them.
+    #[must_use]
+    pub fn with_limits(self, limits: LaneLimits) -> Self {
+        Self { limits, ..self }
     }
 
     pub fn id(&self) -> PartitionId {
@@ -189,12 +223,12 @@ impl<R> Lane<R> {
 
     /// Whether a batch is large enough to be handed to the log before more is taken.
     pub fn is_full(&self) -> bool {
-        self.unflushed_bytes >= limits::BATCH_BYTES
+        self.unflushed_bytes >= self.limits.batch_bytes
     }
 
     /// What is to be appended, with the rows of a checkpoint when one is due. `None`: nothing.
     pub fn flush(&mut self) -> Option<AppendBatch> {
-        let due = self.since_checkpoint >= limits::RECORDS_PER_CHECKPOINT;
+        let due = self.since_checkpoint >= self.limits.records_per_checkpoint;
         if self.unflushed.is_empty() && !due {
             return None;
         }
@@ -209,7 +243,7 @@ impl<R> Lane<R> {
 
     /// Everything that memory is ahead of, for a clean stop.
     pub fn checkpoint(&mut self) -> AppendBatch {
-        self.since_checkpoint = limits::RECORDS_PER_CHECKPOINT;
+        self.since_checkpoint = self.limits.records_per_checkpoint;
         self.flush().expect("a checkpoint that is due is a batch")
     }
 
@@ -217,7 +251,7 @@ impl<R> Lane<R> {
         self.since_checkpoint = 0;
         if self.gate.durable_end() >= self.checkpointed {
             // What the last checkpoint wrote can be read back, so memory may forget it.
-            self.partition.evict(limits::ROWS_KEPT);
+            self.partition.evict(self.limits.rows_kept);
         }
         let position = self.partition.next_position();
         self.checkpointed = position;

@@ -7,9 +7,9 @@ mod lane;
 mod mailbox;
 mod query;
 
-pub use gate::Gate;
 pub(crate) use driver::{Driver, Notice, Request, answer};
+pub use gate::Gate;
 pub(crate) use host::Host;
-pub use lane::{Lane, LaneError, Leaving, Moved, Programs};
+pub use lane::{Lane, LaneError, LaneLimits, Leaving, Moved, Programs};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use query::{AttemptView, Query, Release};

@@ -21,17 +21,33 @@ type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 #[derive(Debug)]
 pub(crate) enum Query {
     /// A stream or a run's stream, to be followed from its state at the gate on.
-    Follow { key: StreamKey, reply: Reply<Arc<Followed>> },
-    Run { tenant: TenantId, run: RunId, reply: Reply<RunInfo> },
-    Runs { tenant: TenantId, filter: ListRuns, reply: Reply<Vec<RunInfo>> },
-    Attempt { token: Token, reply: Reply<AttemptView> },
+    Follow {
+        key: StreamKey,
+        reply: Reply<Arc<Followed>>,
+    },
+    Run {
+        tenant: TenantId,
+        run: RunId,
+        reply: Reply<RunInfo>,
+    },
+    Runs {
+        tenant: TenantId,
+        filter: ListRuns,
+        reply: Reply<Vec<RunInfo>>,
+    },
+    Attempt {
+        token: Token,
+        reply: Reply<AttemptView>,
+    },
 }
 
 /// Whether a worker that says it holds an attempt still does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptView {
     /// All chunks below are durable.
-    Current { next_sequence: u64 },
+    Current {
+        next_sequence: u64,
+    },
     Superseded,
 }
 
@@ -52,7 +68,9 @@ impl Query {
                 })
             }
             Self::Run { tenant, run, reply } => {
-                let needs = lane.partition().needs_to_show(&StreamKey { tenant: tenant.clone(), name: types::StreamName::of_run(run) });
+                let needs = lane
+                    .partition()
+                    .needs_to_show(&StreamKey { tenant: tenant.clone(), name: types::StreamName::of_run(run) });
                 lane.look(&needs, rows.as_ref(), move |partition| {
                     let found = partition.run(run).filter(|run| run.tenant == tenant).map(translate::run_info);
                     Box::new(move || drop(reply.send(found.ok_or_else(|| run_not_found(run)))))

@@ -75,11 +75,12 @@ fn describe(event: &RunEvent) -> (&'static str, Value) {
                 },
             }),
         ),
-        RunEvent::ErrorRaised { path, error, .. } => ("error_raised", json!({ "path": path, "error": error.to_json() })),
-        RunEvent::ErrorCaught { scope, error, retry } => (
-            "error_caught",
-            json!({ "scope": scope, "error": error.to_json(), "retry_at": retry.map(|set| set.due) }),
-        ),
+        RunEvent::ErrorRaised { path, error, .. } => {
+            ("error_raised", json!({ "path": path, "error": error.to_json() }))
+        }
+        RunEvent::ErrorCaught { scope, error, retry } => {
+            ("error_caught", json!({ "scope": scope, "error": error.to_json(), "retry_at": retry.map(|set| set.due) }))
+        }
         RunEvent::FunctionBound { function, definition } => {
             ("function_bound", json!({ "function": function, "name": definition.name }))
         }
@@ -113,10 +114,9 @@ fn describe_step(event: &RunEvent) -> (&'static str, Value) {
             "attempt_failed",
             json!({ "step": step, "attempt": attempt, "failure": failure_json(failure), "retry_at": retry.due }),
         ),
-        RunEvent::StepCompleted { step, attempt, output, worker } => (
-            "step_completed",
-            json!({ "step": step, "attempt": attempt, "output": raw(output), "worker": worker }),
-        ),
+        RunEvent::StepCompleted { step, attempt, output, worker } => {
+            ("step_completed", json!({ "step": step, "attempt": attempt, "output": raw(output), "worker": worker }))
+        }
         RunEvent::StepFailed { step, attempt, failure, error } => (
             "step_failed",
             json!({ "step": step, "attempt": attempt, "failure": failure_json(failure), "error": error.to_json() }),

@@ -9,5 +9,5 @@ mod task;
 pub(crate) use event::{client_event, cursor};
 pub(crate) use record::{encoded, moved, record, row_kind};
 pub(crate) use refusal::{read_failed, refusal};
-pub(crate) use task::{failure, task_frame};
 pub(crate) use run::{run_info, status_text, stream_info_of_run, stream_info_of_stream};
+pub(crate) use task::{failure, task_frame};

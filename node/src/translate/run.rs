@@ -44,9 +44,7 @@ pub(crate) fn status_text(run: &Run) -> &'static str {
 fn is_waiting(run: &Run) -> bool {
     let on_timer = run.scopes.values().any(|scope| matches!(scope.activity, Activity::Timer { .. }));
     let retrying = |status| matches!(status, StepStatus::Retrying { .. });
-    !run.continue_owed
-        && (on_timer || !run.steps.is_empty())
-        && run.steps.values().all(|step| retrying(step.status))
+    !run.continue_owed && (on_timer || !run.steps.is_empty()) && run.steps.values().all(|step| retrying(step.status))
 }
 
 /// Open steps and waits, for people.

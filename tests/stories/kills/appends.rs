@@ -102,7 +102,7 @@ async fn append(
     let mut acknowledged = Vec::new();
     for (stream, data, pending) in waiting {
         let appended = pending.await.unwrap_or_else(|error| panic!("producer {name}: {data} was refused: {error}"));
-        acknowledged.push(Acknowledged { stream, data, offset: appended.offset.map(|offset| offset.value()) });
+        acknowledged.push(Acknowledged { stream, data, offset: appended.offset.map(headwater_client::Offset::value) });
     }
     acknowledged
 }

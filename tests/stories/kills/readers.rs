@@ -80,7 +80,9 @@ async fn follow(
         let delivery = tokio::select! {
             delivery = events.next() => delivery,
             ends = ends.wait_for(Option::is_some), if end.is_none() => {
-                let ends = ends.expect("the story says how far streams go").clone().expect("it was waited for");
+                // Without it the story has failed, which somebody else says.
+                let Ok(ends) = ends else { break };
+                let ends = ends.clone().expect("it was waited for");
                 // A run ends by itself.
                 end = Some(ends.get(&stream).copied().unwrap_or(u64::MAX));
                 continue;

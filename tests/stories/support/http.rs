@@ -34,6 +34,13 @@ impl Http {
         send(self.ask(Method::POST, path).header("content-type", "application/json").body(body.to_string())).await
     }
 
+    /// An answer that is no JSON.
+    pub(crate) async fn text(&self, path: &str) -> String {
+        let response = soon("an answer", self.ask(Method::GET, path).send()).await.expect("an answer");
+        assert!(response.status().is_success(), "{response:?}");
+        response.text().await.expect("a whole answer")
+    }
+
     fn ask(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }

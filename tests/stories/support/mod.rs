@@ -16,13 +16,13 @@ pub(crate) use node::{Home, NodeProcess};
 pub(crate) use program::{Printed, Program};
 
 /// Longer than anything takes on a busy machine. It ends a story that hangs; nothing is measured by it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits for something that must happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(output) => output,
-        Err(_) => panic!("waited for {what} for {} s", PATIENCE.as_secs()),
+        Err(_elapsed) => panic!("waited for {what} for {} s", PATIENCE.as_secs()),
     }
 }
 

@@ -1,0 +1,59 @@
+//! Rows that may be read as they were before the last sync: the port promises neither the old nor the new.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use storage::{AppendBatch, MemoryLog, ReadError, Row, RowChange, RowKey, RowKind, Rows};
+use types::PartitionId;
+
+#[derive(Debug)]
+pub(crate) struct LaggingRows {
+    log: MemoryLog,
+    /// What rows of unsynced batches held before; `None` when they lag not at all.
+    before: Option<Mutex<BTreeMap<(PartitionId, RowKey), Option<Row>>>>,
+}
+
+impl LaggingRows {
+    pub(crate) fn new(log: MemoryLog, lag: bool) -> Self {
+        Self { log, before: lag.then(Mutex::default) }
+    }
+
+    fn before(&self) -> Option<MutexGuard<'_, BTreeMap<(PartitionId, RowKey), Option<Row>>>> {
+        self.before.as_ref().map(|before| before.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A batch is about to be appended.
+    pub(crate) fn remember(&self, batch: &AppendBatch) {
+        let Some(mut before) = self.before() else { return };
+        for change in &batch.rows {
+            let (RowChange::Put(key, _) | RowChange::Delete(key)) = change;
+            let held = || self.log.get(batch.partition, key).expect("nothing is damaged yet");
+            before.entry((batch.partition, key.clone())).or_insert_with(held);
+        }
+    }
+
+    /// All that was appended is durable.
+    pub(crate) fn synced(&self) {
+        if let Some(mut before) = self.before() {
+            before.clear();
+        }
+    }
+}
+
+impl Rows for LaggingRows {
+    fn get(&self, partition: PartitionId, key: &RowKey) -> Result<Option<Row>, ReadError> {
+        let old = self.before().and_then(|before| before.get(&(partition, key.clone())).cloned());
+        old.map_or_else(|| self.log.get(partition, key), Ok)
+    }
+
+    fn scan(
+        &self,
+        partition: PartitionId,
+        kind: RowKind,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Row)>, ReadError> {
+        self.log.scan(partition, kind, after, limit)
+    }
+}
