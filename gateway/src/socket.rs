@@ -76,7 +76,7 @@ pub(crate) async fn open(connection: OnUpgrade, limits: &Limits) -> Option<(Inco
     let upgraded = timeout(limits.header_time, connection).await.ok()?.ok()?;
     let parts = auto::upgrade::downcast::<TokioIo<Patient>>(upgraded).ok()?;
     let (read, write) = parts.io.into_inner().into_inner().into_split();
-    Some((Incoming::new(ReadSide { early: parts.read_buf, half: read }, limits), Outgoing::new(write, limits)))
+    Some((Incoming::new(ReadSide::new(parts.read_buf, read), limits), Outgoing::new(write, limits)))
 }
 
 /// What came in.
@@ -145,7 +145,7 @@ impl Incoming {
     /// A peer that goes on and on is not worth it.
     pub(crate) async fn exhaust(self, limits: &Limits) {
         let mut side = self.frames.into_inner();
-        let mut sink = [0_u8; 1024];
+        let mut sink = vec![0_u8; 4096];
         let until = Instant::now() + limits.linger_time;
         let mut left = limits.message_bytes.saturating_mul(8);
         while left > 0 {
@@ -338,6 +338,21 @@ struct ReadSide {
     half: OwnedReadHalf,
 }
 
+impl ReadSide {
+    fn new(early: Bytes, half: OwnedReadHalf) -> Self {
+        let mut side = Self { early, half };
+        side.let_go();
+        side
+    }
+
+    /// Nothing of the HTTP server's buffer still keeps all of it, which is more than an idle socket should cost.
+    fn let_go(&mut self) {
+        if self.early.is_empty() {
+            self.early = Bytes::new();
+        }
+    }
+}
+
 impl AsyncRead for ReadSide {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
@@ -346,6 +361,7 @@ impl AsyncRead for ReadSide {
         let count = self.early.len().min(buf.remaining());
         buf.put_slice(&self.early[..count]);
         self.early.advance(count);
+        self.let_go();
         Poll::Ready(Ok(()))
     }
 }
