@@ -249,8 +249,9 @@ impl<R> Lane<R> {
 
     fn checkpoint_rows(&mut self) -> Vec<RowChange> {
         self.since_checkpoint = 0;
-        if self.gate.durable_end() >= self.checkpointed {
-            // What the last checkpoint wrote can be read back, so memory may forget it.
+        if self.gate.durable_end() > self.checkpointed {
+            // A record behind the last checkpoint is durable, so its rows are too, also when they went alone: what it
+            // wrote can be read back, and memory may forget it.
             self.partition.evict(self.limits.rows_kept);
         }
         let position = self.partition.next_position();
