@@ -1,5 +1,7 @@
 //! Reads what a program writes: every line but the last is a chunk, the last is the result. Bounded.
 
+use std::io::Write;
+
 use headwater_client::Failed;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt};
@@ -46,12 +48,12 @@ pub(super) fn result(last: Option<String>) -> Result<Box<RawValue>, Failed> {
 }
 
 /// Passes standard error on and keeps its end.
-pub(super) async fn tail(mut from: impl AsyncRead + Unpin) -> String {
+pub(super) async fn tail(mut from: impl AsyncRead + Unpin, mut to: impl Write) -> String {
     let mut kept = Vec::new();
     let mut piece = [0; 1024];
     while let Ok(read @ 1..) = from.read(&mut piece).await {
         // Nobody may be there to read it; the tail is what counts.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), &piece[..read]);
+        let _ = to.write_all(&piece[..read]);
         kept.extend_from_slice(&piece[..read]);
         kept.drain(..kept.len().saturating_sub(TAIL_BYTES));
     }
@@ -96,7 +98,9 @@ mod tests {
     #[tokio::test]
     async fn only_the_end_of_standard_error_is_kept() {
         let text = [vec![b'a'; 10_000], b"the end".to_vec()].concat();
-        let kept = tail(&text[..]).await;
+        let mut passed_on = Vec::new();
+        let kept = tail(&text[..], &mut passed_on).await;
+        assert_eq!(passed_on, text);
         assert_eq!(kept.len(), TAIL_BYTES);
         assert!(kept.ends_with("the end"));
     }

@@ -1,15 +1,17 @@
 //! One step as one process: started, fed, listened to, and ended with everything it has started.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use headwater_client::{Failed, Step};
+use headwater_client::{Failed, Step, Unwanted};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::output;
@@ -38,11 +40,38 @@ impl Program {
     }
 
     pub(super) async fn run(&self, step: Step) -> Result<Box<RawValue>, Failed> {
-        let mut child = self.start(&step)?;
+        let environment = [
+            ("HEADWATER_RUN", step.run.clone()),
+            ("HEADWATER_PATH", step.path.clone()),
+            ("HEADWATER_ATTEMPT", step.attempt.to_string()),
+            ("HEADWATER_TASK", step.task.clone()),
+            ("HEADWATER_IDEMPOTENCY_KEY", step.idempotency_key.clone()),
+        ];
+        let (lines, mut written) = mpsc::channel::<String>(1);
+        let stream = async {
+            while let Some(line) = written.recv().await {
+                step.chunks.send_raw(json_or_text(&line)).await?;
+            }
+            Ok::<_, Failed>(())
+        };
+        let unwanted = step.chunks.unwanted();
+        let (ended, streamed) = tokio::join!(self.execute(&environment, step.input.get(), lines, unwanted), stream);
+        ended.and_then(|output| streamed.map(|()| output))
+    }
+
+    /// Runs the program to its end, or ends it when it is unwanted. Every line but the last goes to `lines`.
+    async fn execute(
+        &self,
+        environment: &[(&str, String)],
+        input: &str,
+        lines: mpsc::Sender<String>,
+        unwanted: impl Future<Output = ()>,
+    ) -> Result<Box<RawValue>, Failed> {
+        let mut child = self.start(environment)?;
         let group = Group::of(&child);
         let ended = tokio::select! {
-            ended = talk(&mut child, &step) => ended,
-            () = step.chunks.unwanted() => Err(headwater_client::Unwanted.into()),
+            ended = talk(&mut child, input, lines) => ended,
+            () = unwanted => Err(Unwanted.into()),
         };
         if ended.is_err() {
             group.end(&mut child).await;
@@ -50,14 +79,10 @@ impl Program {
         ended
     }
 
-    fn start(&self, step: &Step) -> Result<Child, Failed> {
+    fn start(&self, environment: &[(&str, String)]) -> Result<Child, Failed> {
         Command::new(&self.path)
             .args(&self.arguments)
-            .env("HEADWATER_RUN", &step.run)
-            .env("HEADWATER_PATH", &step.path)
-            .env("HEADWATER_ATTEMPT", step.attempt.to_string())
-            .env("HEADWATER_TASK", &step.task)
-            .env("HEADWATER_IDEMPOTENCY_KEY", &step.idempotency_key)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -68,8 +93,8 @@ impl Program {
     }
 }
 
-/// Feeds a process and streams what it says, to its end.
-async fn talk(child: &mut Child, step: &Step) -> Result<Box<RawValue>, Failed> {
+/// Feeds a process and passes on what it says, to its end.
+async fn talk(child: &mut Child, input: &str, lines: mpsc::Sender<String>) -> Result<Box<RawValue>, Failed> {
     let pipe = "the pipe was asked for when the process was started";
     let stdin = child.stdin.take().expect(pipe);
     let mut stdout = BufReader::new(child.stdout.take().expect(pipe));
@@ -78,17 +103,15 @@ async fn talk(child: &mut Child, step: &Step) -> Result<Box<RawValue>, Failed> {
         let mut last = None;
         while let Some(line) = output::next_line(&mut stdout).await? {
             if let Some(chunk) = last.replace(line) {
-                step.chunks.send_raw(json_or_text(&chunk)).await?;
+                // Nobody takes lines of a step that is no longer wanted.
+                lines.send(chunk).await.map_err(|_| Unwanted)?;
             }
         }
         Ok::<_, Failed>(last)
     };
-    let (last, complaint, ()) = tokio::join!(listen, output::tail(stderr), feed(stdin, step.input.get()));
+    let (last, complaint, ()) = tokio::join!(listen, output::tail(stderr, std::io::stderr()), feed(stdin, input));
     let status = child.wait().await.map_err(|error| Failed::new(format!("the program's end is not known: {error}")))?;
-    match (status.success(), last) {
-        (true, last) => output::result(last?),
-        (false, _) => Err(failed(status, &complaint)),
-    }
+    if status.success() { output::result(last?) } else { Err(failed(status, &complaint)) }
 }
 
 /// A program need not read its input; then there is nothing to wait for.
@@ -140,13 +163,5 @@ fn which(name: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_is_found_before_the_first_step() {
-        assert!(Program::find(vec!["sh".into()]).is_ok());
-        assert!(Program::find(vec!["/bin/sh".into()]).is_ok());
-        assert!(Program::find(vec!["there-is-no-such-program".into()]).is_err());
-    }
-}
+#[path = "process_tests.rs"]
+mod tests;
