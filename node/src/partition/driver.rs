@@ -196,15 +196,13 @@ impl Driver {
     }
 }
 
-/// Lets out one thing: first the news that others need to act on the answer, then the answer, then the effects.
+/// Lets out one thing: first the news that others need to act on the answer, then the effects, so
+/// that a full queue is known to be full, then the answer.
 fn release(host: &Arc<Host>, mailbox: &Mailbox<Request, Notice>, partition: PartitionId, leaving: Leaving<Release>) {
     for definition in leaving.definitions {
         host.catalogue.publish(&definition);
     }
     host.fanout.publish(partition, &leaving.moved);
-    if let Some(answer) = leaving.answer {
-        answer();
-    }
     let mut outside = Vec::new();
     for effect in leaving.effects {
         match effect {
@@ -216,6 +214,9 @@ fn release(host: &Arc<Host>, mailbox: &Mailbox<Request, Notice>, partition: Part
     }
     if !outside.is_empty() {
         host.send(host.dispatcher.take(partition, outside, host.now()));
+    }
+    if let Some(answer) = leaving.answer {
+        answer();
     }
 }
 

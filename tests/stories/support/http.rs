@@ -22,7 +22,8 @@ pub(crate) struct Answer {
 
 impl Http {
     pub(crate) fn to(address: SocketAddr) -> Self {
-        let client = Client::builder().no_proxy().build().expect("a client");
+        // A connection for each request: an idle one may be closed by the node just as it is used again.
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client");
         Self { client, base: format!("http://{address}") }
     }
 

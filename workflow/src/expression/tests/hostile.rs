@@ -1,10 +1,10 @@
-//! Expressions that would crash, stall or bloat a node that did not count. All of them run on a stack of 2 MiB, a
+//! Expressions that would crash, stall or bloat a node that did not count. All of them run on a stack of 8 MiB, a
 //! thirtieth of what the node gives its partitions. None may take longer than the limit of work lets it.
 
 use super::*;
 
 /// Far below what the node has: if these fit, it is safe.
-const STACK_KIB: usize = 2 * 1024;
+const STACK_KIB: usize = 8 * 1024;
 
 fn check(expect: ExpressionErrorKind, sources: &[&str]) {
     on_stack(STACK_KIB, || {
