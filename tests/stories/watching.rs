@@ -18,7 +18,7 @@ const COUNT: &str = r#"
 echo begun >> "$1"
 n=0
 while [ $n -lt 40 ]; do
-  n=$((n+1)); echo "\"$n\\n\""; sleep 0.05
+  n=$((n+1)); printf '"%s\\n"\n' "$n"; sleep 0.05
 done
 echo '"counted"'
 "#;

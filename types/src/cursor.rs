@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_as_it_went() {
         let cursor = Cursor {
-            history: History::new(0xabcdef),
+            history: History::new(0x00ab_cdef),
             incarnation: Incarnation::at(Position::new(0x12_3456_789a)),
             next: Offset::new(17),
         };

@@ -1,5 +1,5 @@
-//! Expressions that would crash, stall or bloat a node that did not count. All of them run on a stack of 8 MiB, a
-//! thirtieth of what the node gives its partitions. None may take longer than the limit of work lets it.
+//! Expressions that would crash, stall or bloat a node that did not count. All of them run on a stack of 8 MiB, an
+//! eighth of what the node gives its partitions. None may take longer than the limit of work lets it.
 
 use super::*;
 
