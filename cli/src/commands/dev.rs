@@ -55,9 +55,10 @@ fn welcome(ready: &Ready, directory: &str, kept: bool, json: bool) -> Result<(),
     let server = if address.port() == 7400 { String::new() } else { format!(" --server http://{address}") };
     render::line(format!(
         "{} {}\n\n  clients   http://{address}\n  metrics   http://{admin}/metrics\n  data      {directory} {}\n\n\
-         In another terminal:\n\n  \
-         headwater{server} workflow register fixtures/workflows/support-triage.yaml\n  \
-         headwater{server} run start support-triage --input '{{\"subject\":\"Hello\"}}' --watch\n  \
+         In another terminal, for example:\n\n  \
+         headwater{server} workflow register fixtures/workflows/tell.yaml\n  \
+         headwater{server} worker --task tell -- sh -c 'for word in Hello there; do echo $word; sleep 1; done; echo 1' &\n  \
+         headwater{server} run start tell --watch\n  \
          headwater{server} stream append notes '{{\"text\":\"hello\"}}'\n  \
          headwater{server} stream tail notes --from begin\n\n{}",
         bold("Headwater is ready"),

@@ -66,7 +66,7 @@ fn print(partitions: &[PartitionReplay], verify: bool) -> Result<(), Failure> {
         let PartitionReplay { partition, events, digest, open_runs, causes, compared } = replay;
         let numbers = [events.to_string(), open_runs.to_string(), causes.to_string(), compared.to_string()];
         let [events, open_runs, causes, compared] = numbers;
-        [partition.to_string(), events, open_runs, causes, compared, format!("{digest:?}")]
+        [partition.to_string(), events, open_runs, causes, compared, digest.to_string()]
     };
     let shown = partitions.iter().filter(|replay| replay.events > 0).map(row).collect();
     let head = ["partition", "events", "open runs", "causes", "compared", "digest"];
@@ -85,7 +85,7 @@ fn as_json(replay: &PartitionReplay) -> serde_json::Value {
     let PartitionReplay { partition, events, digest, open_runs, causes, compared } = replay;
     json!({
         "partition": partition, "events": events, "open_runs": open_runs, "causes": causes, "compared": compared,
-        "digest": format!("{digest:?}"),
+        "digest": digest.to_string(),
     })
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -128,7 +129,7 @@ impl Connection {
                         return Ok(incoming);
                     }
                 }
-                Ok(Some(Err(error))) => return Err(self.lost(error.to_string())),
+                Ok(Some(Err(error))) => return Err(self.lost(why_broken(&error))),
                 Ok(None) => return Err(self.lost("the node closed it".to_owned())),
                 Err(_) if self.pinged => return Err(self.lost("the node does not answer any more".to_owned())),
                 Err(_) => self.ping()?,
@@ -216,6 +217,18 @@ fn is_final(code: u16) -> bool {
 
 fn unread(what: &str, error: &protocol::FrameError) -> Lost {
     Lost { for_good: true, ..Lost::because(format!("the node sent {what} that cannot be read: {error}")) }
+}
+
+/// A process that was killed and a cable that was pulled look the same from here.
+fn why_broken(error: &tungstenite::Error) -> String {
+    let gone = matches!(
+        error,
+        tungstenite::Error::ConnectionClosed
+            | tungstenite::Error::AlreadyClosed
+            | tungstenite::Error::Io(_)
+            | tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+    );
+    if gone { "the node went away".to_owned() } else { error.to_string() }
 }
 
 async fn connect(endpoint: &Endpoint) -> Result<Socket, tungstenite::Error> {
