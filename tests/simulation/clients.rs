@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::{Answer, AppendEvents, Command, ProducerStamp, Rejection, StartRun, StreamKey};
 use serde_json::json;
 use types::{
-    IdempotencyKey, Offset, PartitionCount, PartitionId, Payload, ProducerId, RoutingHash, RunId, StreamName, TenantId,
+    IdempotencyKey, Offset, PartitionCount, PartitionId, Payload, ProducerId, RoutingHash, RunId, StreamName,
+    StreamOrdinal, TenantId,
 };
 
 use crate::chance::Chance;
 use crate::definitions;
-use crate::machine::{Ask, Heard, Request};
+use crate::machine::{Ask, Heard, Request, StreamView};
 
 /// Why a request was sent.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ pub(crate) struct Clients {
     requests: u64,
     nonce: u64,
     /// What was seen of streams and runs: it never goes back.
-    seen_streams: BTreeMap<(PartitionId, u64), (Offset, bool)>,
+    seen_streams: BTreeMap<(PartitionId, StreamOrdinal), StreamView>,
     seen_runs: BTreeMap<RunId, (bool, Offset)>,
 }
 
@@ -330,9 +331,10 @@ impl Clients {
     pub(crate) fn heard(&mut self, partition: PartitionId, request: &Request, heard: &Heard) {
         match heard {
             Heard::Stream(Some(view)) => {
-                let seen = self.seen_streams.entry((partition, view.ordinal.value())).or_default();
-                assert!(view.head >= seen.0 && (view.closed || !seen.1), "{view:?} was seen at {seen:?}");
-                *seen = (view.head, view.closed);
+                if let Some(seen) = self.seen_streams.insert((partition, view.ordinal), view.clone()) {
+                    let grew = view.head >= seen.head && (view.closed || !seen.closed);
+                    assert!(grew && view.incarnation == seen.incarnation, "{view:?} was seen as {seen:?}");
+                }
             }
             Heard::Run(Some((closed, head))) => {
                 let Ask::Run(run) = request.ask else { unreachable!("a run was asked for") };

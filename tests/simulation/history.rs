@@ -32,7 +32,7 @@ pub(crate) struct History {
 /// Plays the whole history of a seed. Panics where a promise is broken.
 pub(crate) fn play(seed: u64, plant: Option<Plant>) -> (Digest, Tally) {
     let mut history = History::new(seed, plant);
-    for _ in 0..history.chance.between(60, 360) {
+    for _ in 0..history.chance.between(60, 600) {
         history.step();
     }
     history.heal();
@@ -68,19 +68,19 @@ impl History {
     /// One thing happens.
     fn step(&mut self) {
         match self.chance.below(100) {
-            0..=21 => self.client(),
-            22..=29 => self.workers.poll(self.clock.monotonic_ms(), &mut self.chance),
+            0..=20 => self.client(),
+            21..=29 => self.workers.poll(self.clock.monotonic_ms(), &mut self.chance),
             30..=45 => self.work(),
             46..=65 => self.turn(),
             66..=77 => self.machine.sync(),
             78..=83 => self.pass_time(),
             84..=87 => self.machine.fire_timers(self.clock.now(), 3),
             88..=91 => self.look(),
-            92..=94 => {
+            92..=93 => {
                 let partition = self.some_partition_id();
                 self.machine.checkpoint(partition);
             }
-            95..=97 => self.tick(),
+            94..=96 => self.tick(),
             _ => self.fault(),
         }
         self.settle();
@@ -170,13 +170,13 @@ impl History {
     }
 
     fn fault(&mut self) {
-        match self.chance.below(12) {
-            0..=3 => self.crash(),
-            4 => self.restart_cleanly(),
-            5 => self.fail_a_sync(),
-            6 => self.fill_the_disk(),
-            7 => self.clock.set_back(self.chance.below(86_400_000)),
-            8 => {
+        match self.chance.below(16) {
+            0..=8 => self.crash(),
+            9 => self.restart_cleanly(),
+            10 => self.fail_a_sync(),
+            11 => self.fill_the_disk(),
+            12 => self.clock.set_back(self.chance.below(86_400_000)),
+            13 => {
                 let years_ms = 10 * 365 * 86_400_000;
                 let most = if self.chance.one_in(4) { years_ms } else { 3_600_000 };
                 self.clock.set_forward(self.chance.below(most));

@@ -26,6 +26,8 @@ struct Owed {
     /// Until then it waits for a worker that says it holds it.
     maybe_held_until_ms: Option<u64>,
     taken: bool,
+    /// Given up, which the kernel was told at this time: again when nothing came of it.
+    given_up_ms: Option<u64>,
 }
 
 /// An attempt in a worker's hands, or in its memory.
@@ -64,7 +66,14 @@ impl Workers {
         match effect {
             Effect::Dispatch(offer) => {
                 let key = (offer.run, offer.step);
-                let owed = Owed { partition, offer: *offer, since_ms: now_ms, maybe_held_until_ms: None, taken: false };
+                let owed = Owed {
+                    partition,
+                    offer: *offer,
+                    since_ms: now_ms,
+                    maybe_held_until_ms: None,
+                    taken: false,
+                    given_up_ms: None,
+                };
                 let before = self.owed.insert(key, owed);
                 assert!(before.is_none(), "an attempt is offered while another is owed: {before:?}");
                 None
@@ -222,6 +231,9 @@ impl Workers {
     pub(crate) fn tick(&mut self, now_ms: u64) -> Vec<Sent> {
         let mut sent = Vec::new();
         for owed in self.owed.values_mut() {
+            if owed.given_up_ms.is_some_and(|told| told + RECLAIM_MS > now_ms) {
+                continue;
+            }
             let kind = if owed.maybe_held_until_ms.is_some_and(|until| until <= now_ms) {
                 UNCLAIMED
             } else if !owed.taken && owed.offer.schedule_to_start_ms.is_some_and(|most| now_ms - owed.since_ms > most) {
@@ -229,6 +241,7 @@ impl Workers {
             } else {
                 continue;
             };
+            owed.given_up_ms = Some(now_ms);
             sent.push((owed.partition, lose(&owed.offer, kind)));
         }
         let over = |job: &Job| job.lost || job.deadline_ms <= now_ms;
@@ -264,7 +277,10 @@ impl Workers {
     /// When the dispatcher has something to give up next.
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
         let held = self.held.iter().map(|job| job.deadline_ms);
-        let maybe = self.owed.values().filter_map(|owed| owed.maybe_held_until_ms);
+        let maybe = self.owed.values().filter_map(|owed| {
+            let told = owed.given_up_ms.map(|told| told + RECLAIM_MS);
+            owed.maybe_held_until_ms.map(|until| told.unwrap_or(until))
+        });
         held.chain(maybe).min()
     }
 }
@@ -293,7 +309,7 @@ fn forge(genuine: &Token, chance: &mut Chance) -> Token {
     let text = genuine.to_string();
     let mac = text.rsplit('.').next().expect("a token has parts").to_owned();
     let (mut step, mut attempt, mut forged_mac) = (genuine.step, genuine.attempt, mac);
-    match chance.below(3) {
+    match chance.below(4) {
         0 => step += 1,
         1 => attempt += 1,
         _ => forged_mac = format!("{:016x}{:016x}", chance.next(), chance.next()),
