@@ -244,10 +244,12 @@ async fn connect(endpoint: &Endpoint) -> Result<Socket, tungstenite::Error> {
 }
 
 fn explain(server: &str, error: &tungstenite::Error) -> Error {
-    if let tungstenite::Error::Http(response) = error
-        && !response.status().is_server_error()
-    {
-        return Error::not_understood(server, format!("its socket answers {}", response.status()));
+    if let tungstenite::Error::Http(response) = error {
+        let status = response.status();
+        // Too many sockets, draining, a proxy whose node is away: all pass.
+        let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
+        let said = format!("its socket answers {status}");
+        return if passing { Error::unreachable(server, said) } else { Error::not_understood(server, said) };
     }
     Error::unreachable(server, error.to_string())
 }

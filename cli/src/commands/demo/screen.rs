@@ -52,6 +52,10 @@ impl Screen {
         let length = word.chars().count();
         if !text.inside || text.column + length > WIDTH {
             self.begin_line(text);
+            if word == " " {
+                // The space that a line is broken at.
+                return;
+            }
         }
         self.show(word);
         text.column += length;
