@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::OpenError;
 
+/// A lock may outlive its holder for a moment: a process that was just being started shares it until it runs its own
+/// program. So a directory counts as in use only when it stays locked for this long.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// The format that this program writes, and the only one so far that it reads.
 pub(crate) const FORMAT: u32 = 1;
 /// The first version of headwater that reads it.
@@ -60,12 +65,18 @@ impl DataDirectory {
         let path = self.path.join("LOCK");
         let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = open.map_err(|error| self.not_writable(&error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked { path: self.path.clone(), owner: owner(&mut file) });
+        let mut tries = 1;
+        while let Err(error) = file.try_lock() {
+            match error {
+                TryLockError::WouldBlock if tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                TryLockError::WouldBlock => {
+                    return Err(OpenError::Locked { path: self.path.clone(), owner: owner(&mut file) });
+                }
+                TryLockError::Error(error) => return Err(self.not_writable(&error)),
             }
-            Err(TryLockError::Error(error)) => return Err(self.not_writable(&error)),
         }
         let named = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| {
             let name = format!("{}\n", std::process::id());
