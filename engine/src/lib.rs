@@ -13,6 +13,7 @@ pub mod limits;
 mod needs;
 mod owed;
 mod partition;
+mod possible;
 mod rejection;
 mod replay;
 mod retry;

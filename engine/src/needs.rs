@@ -59,6 +59,7 @@ impl Partition {
         match self.stream_names.get(&ordinal) {
             Some(key) => self.stream_row(key),
             None if ordinal.is_none() || self.run_of.contains_key(&ordinal) => Vec::new(),
+            None if self.gone.contains(&RowName::StreamName(ordinal)) => Vec::new(),
             None => vec![Need::Row(RowName::StreamName(ordinal))],
         }
     }

@@ -42,6 +42,9 @@ impl Verifier {
         time: Timestamp,
         program: impl Fn(WorkflowHash) -> Option<Arc<Program>>,
     ) -> Result<(), Divergence> {
+        if partition.contradiction(event).is_some() {
+            return Err(Divergence { position, logged: Some(Box::new(event.clone())), derived: None });
+        }
         if cause {
             if let Some(missing) = self.expected.pop_front() {
                 return Err(Divergence {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use engine::{Class, Need, Partition, Placed, RowName, stored};
 use storage::{Log, ReadError, RowKey, RowKind, Rows, StoredRecord};
-use types::{PartitionId, Position};
+use types::{PartitionId, Position, StreamOrdinal};
 
 use crate::limits;
 use crate::partition::LaneError;
@@ -103,45 +103,68 @@ pub(crate) fn fold_one(
     rows: &dyn Rows,
     stored: &StoredRecord,
 ) -> Result<engine::Event, LaneError> {
-    // A stream that is not in memory is found in two steps: its name, then its row.
-    for _ in 0..2 {
-        for need in partition.needs_to_fold(stored.record.stream) {
-            if let Need::Row(name) = need {
-                fetch_row(id, partition, &name, rows)?;
-            }
-        }
-    }
-    let event = decode(id, partition, stored)?;
+    fetch_stream(id, partition, stored.record.stream, rows)?;
+    let event = read(id, partition, stored)?;
     if let Some(ordinal) = event.touches() {
-        for _ in 0..2 {
-            for need in partition.needs_to_fold(ordinal) {
-                if let Need::Row(name) = need {
-                    fetch_row(id, partition, &name, rows)?;
-                }
-            }
-        }
+        fetch_stream(id, partition, ordinal, rows)?;
     }
+    check(id, partition, stored, &event)?;
     let placed = Placed { position: stored.position, time: stored.record.time };
     partition.apply(&event, placed, &mut Vec::new());
     Ok(event)
 }
 
-/// Reads the event of a record, and holds the log against what the state says of its place.
+/// A stream that is not in memory is found in two steps: its name, then its row.
+fn fetch_stream(
+    id: PartitionId,
+    partition: &mut Partition,
+    ordinal: StreamOrdinal,
+    rows: &dyn Rows,
+) -> Result<(), LaneError> {
+    for _ in 0..2 {
+        for need in partition.needs_to_fold(ordinal) {
+            if let Need::Row(name) = need {
+                fetch_row(id, partition, &name, rows)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads the event of a record, and holds it against the state, all of which must be in memory.
 pub(crate) fn decode(
     id: PartitionId,
     partition: &Partition,
     stored: &StoredRecord,
 ) -> Result<engine::Event, LaneError> {
+    let event = read(id, partition, stored)?;
+    check(id, partition, stored, &event)?;
+    Ok(event)
+}
+
+fn read(id: PartitionId, partition: &Partition, stored: &StoredRecord) -> Result<engine::Event, LaneError> {
     let fail = |what: String| LaneError::Fold { partition: id, position: stored.position, what };
     let encoded = translate::encoded(&stored.record);
-    let event =
-        stored::decode(&encoded, |ordinal| partition.run_of(ordinal)).map_err(|error| fail(error.to_string()))?;
-    let place = partition.place(&event);
+    stored::decode(&encoded, |ordinal| partition.run_of(ordinal)).map_err(|error| fail(error.to_string()))
+}
+
+/// Whether the event can have happened in this state, and at this place of its stream.
+fn check(
+    id: PartitionId,
+    partition: &Partition,
+    stored: &StoredRecord,
+    event: &engine::Event,
+) -> Result<(), LaneError> {
+    let fail = |what: String| LaneError::Fold { partition: id, position: stored.position, what };
+    if let Some(what) = partition.contradiction(event) {
+        return Err(fail(what));
+    }
+    let place = partition.place(event);
     // What no stream shows has no place in one: its record names the run otherwise.
     let shown = event.class() != Class::Attempt;
     if shown && (place.stream, place.offset) != (stored.record.stream, stored.record.offset) {
         let (logged, held) = (stored.record.offset, place.offset);
         return Err(fail(format!("its record stands at offset {logged}, the state says {held}")));
     }
-    Ok(event)
+    Ok(())
 }

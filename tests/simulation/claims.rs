@@ -64,6 +64,10 @@ fn check_answer(partition: &PartitionTruth, command: &Command, answer: &Answer) 
 }
 
 fn check_appended(partition: &PartitionTruth, append: &AppendEvents, offset: Option<Offset>, end: Offset, again: bool) {
+    if let (Some(expected), false) = (append.expected, again) {
+        let at = offset.unwrap_or(end);
+        assert_eq!(at, expected, "{} was appended to at another place than expected", append.name);
+    }
     let lives = partition.streams.values().filter(|stream| stream.name == append.name);
     let nonce = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("clients send JSON")["nonce"].clone();
     let wanted: Vec<Value> = append.events.iter().map(|event| nonce(&event.data)).collect();

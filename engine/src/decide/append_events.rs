@@ -92,9 +92,6 @@ fn producer_check(
     stream: &Stream,
     stamp: &ProducerStamp,
 ) -> Result<Option<Decision>, Rejection> {
-    if partition.config.planted_fault == Some(PlantedFault::ForgottenProducer) {
-        return Ok(None);
-    }
     let known = partition.producers.get(&(key.clone(), stamp.id.clone()));
     let Some(window) = known.filter(|window| window.ordinal == stream.ordinal) else {
         return first_of_epoch(stamp);
@@ -105,7 +102,8 @@ fn producer_check(
     if stamp.epoch > window.epoch {
         return first_of_epoch(stamp);
     }
-    if stamp.sequence <= window.sequence {
+    let forgotten = partition.config.planted_fault == Some(PlantedFault::ForgottenProducer);
+    if stamp.sequence <= window.sequence && !forgotten {
         let offset = (stamp.sequence == window.sequence).then_some(window.offset);
         let answer = Answer::Appended { offset, end: stream.head, duplicate: true, closed: stream.closed };
         return Ok(Some(Decision { events: Vec::new(), answer }));

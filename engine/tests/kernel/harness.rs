@@ -119,6 +119,7 @@ impl Harness {
     }
 
     fn apply(&mut self, event: &Event, cause: bool, time: Timestamp) {
+        assert_eq!(self.partition.contradiction(event), None, "what the kernel decides can happen");
         let bytes = stored::encode(event, self.partition.place(event));
         let placed = Placed { position: self.partition.next_position(), time };
         let mut fresh = Vec::new();

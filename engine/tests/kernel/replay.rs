@@ -1,10 +1,11 @@
 //! The determinism check: honest logs pass, and a tampered one is caught at its place.
 
-use engine::{Event, Failure, RunEvent};
+use engine::{Event, Failure, PartitionConfig, Placed, RunEvent};
+use proptest::prelude::*;
 use serde_json::json;
 use types::Position;
 
-use crate::harness::{Harness, Logged, chunk, failing, json};
+use crate::harness::{Harness, Logged, TOKEN_KEY, chunk, failing, json};
 
 /// A log with causes of every kind.
 fn honest() -> Harness {
@@ -133,4 +134,78 @@ fn a_run_whose_definition_is_unknown_is_passed_over_and_counted() {
         partition.apply(event, *placed, &mut Vec::new());
     }
     assert_eq!((verifier.causes, verifier.compared, verifier.unverified), (0, 0, 5));
+}
+
+/// A log with loops, a `try`, retries and a cancellation besides.
+fn varied() -> Harness {
+    let mut harness = Harness::of(
+        "do:
+  - t:
+      try:
+        - each: { for: { in: '${ [1, 2] }' }, do: [ { look: { call: worker, with: { task: look } } } ] }
+        - odd: { raise: { error: { type: 'https://x.example/odd', status: 400 } } }
+      catch: { retry: { delay: { seconds: 1 }, limit: { attempt: { count: 1 } } }, do: [ { rest: { wait: { seconds: 1 } } } ] }",
+    );
+    let run = harness.start(&json!({}));
+    for _ in 0..2 {
+        harness.fail("flaky");
+        harness.fire_next();
+        harness.complete(&json!(1));
+        harness.complete(&json!(2));
+        harness.fire_next();
+    }
+    assert!(harness.run(run).status.is_closed());
+    let run = harness.start(&json!({}));
+    let (tenant, reason) = (types::TenantId::default(), "enough".to_owned());
+    harness.expect(&engine::Command::CancelRun { tenant, run, reason });
+    harness.fire_next();
+    harness
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a log says in whatever order: an event is refused, or it can be applied.
+    #[test]
+    fn what_cannot_have_happened_is_refused_and_never_ends_the_process(
+        order in prop::collection::vec(any::<prop::sample::Index>(), 1..200),
+    ) {
+        static LOGS: std::sync::OnceLock<Vec<Logged>> = std::sync::OnceLock::new();
+        let log = LOGS.get_or_init(|| [honest().log.clone(), varied().log.clone()].concat());
+        let mut partition = engine::Partition::new(PartitionConfig::new(TOKEN_KEY));
+        let starts = log.iter().filter(|logged| {
+            matches!(logged.event, Event::Run { event: RunEvent::Started(_) | RunEvent::FunctionBound { .. }, .. })
+        });
+        for logged in starts.chain(order.iter().map(|index| index.get(log))) {
+            if partition.contradiction(&logged.event).is_none() {
+                let placed = Placed { position: partition.next_position(), ..logged.placed };
+                partition.apply(&logged.event, placed, &mut Vec::new());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_in_another_order_contradicts_itself() {
+    let harness = varied();
+    let mut partition = engine::Partition::new(harness.config.clone());
+    let refused = harness.log.iter().rev().filter(|logged| {
+        let refused = partition.contradiction(&logged.event);
+        if refused.is_none() {
+            let placed = Placed { position: partition.next_position(), ..logged.placed };
+            partition.apply(&logged.event, placed, &mut Vec::new());
+        }
+        refused.is_some_and(|why| !why.is_empty())
+    });
+    assert!(refused.count() > harness.log.len() / 2);
+}
+
+#[test]
+fn an_event_of_a_run_that_never_started_is_caught_where_it_stands() {
+    let harness = honest();
+    let position = caught(&harness, |log| {
+        let Event::Run { run, .. } = &mut log[5].event else { panic!("an event of the run") };
+        *run = types::RunId::new(types::RoutingHash::from_bits(0), 99);
+    });
+    assert_eq!(position, Some(harness.log[5].placed.position));
 }

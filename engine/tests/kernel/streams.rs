@@ -150,3 +150,25 @@ fn tenants_do_not_see_each_others_streams() {
     let key = StreamKey { tenant: TenantId::default(), name: name("a") };
     assert!(harness.partition.stream(&key).is_some());
 }
+
+#[test]
+fn an_event_that_does_not_continue_its_stream_contradicts_it() {
+    let mut harness = Harness::new();
+    harness.expect(&create("a", &[json(&json!(1))], false));
+    let key = StreamKey { tenant: TenantId::default(), name: name("a") };
+    let stream = harness.partition.stream(&key).expect("it is there").ordinal;
+    let event = |stream, offset| Event::EventAppended {
+        stream,
+        offset: Offset::new(offset),
+        payload: json(&json!(2)),
+        producer: None,
+    };
+    assert_eq!(harness.partition.contradiction(&event(stream, 1)), None);
+    let says = |event: &Event| harness.partition.contradiction(event).unwrap_or_default();
+    assert_eq!(says(&event(stream, 2)), "it stands at offset 2, the stream ends at 1");
+    assert_eq!(says(&event(stream.next(), 0)), "stream 2 does not exist");
+    assert_eq!(says(&Event::StreamDeleted { stream: stream.next() }), "stream 2 does not exist");
+    let again =
+        Event::StreamCreated { tenant: TenantId::default(), name: name("b"), ordinal: stream, content_type: None };
+    assert_eq!(says(&again), "it gives the ordinal 1, the next one is 2");
+}
