@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build setup fmt
+.PHONY: help demo test bench faults build setup fmt conformance-streams
 
 HEADWATER_CACHE ?= $(HOME)/.cache/headwater
 export HEADWATER_CACHE
@@ -16,7 +16,7 @@ ROCKSDB = rocksdb="$$(scripts/rocksdb.sh)"; eval "$$rocksdb"
 
 help: ## this list
 	@echo 'Headwater: durable workflows and streams that resume, on one log.'; echo
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 	@echo; echo 'Builds live in $(HEADWATER_CACHE); set HEADWATER_CACHE to move them.'
 
 demo: build ## a node, workers and tokens, with kill -9 in mid-stream; KEEP=1 leaves the node up
@@ -27,6 +27,12 @@ test: setup ## all that CI runs: format, lints, every test
 
 bench: build ## measure; BENCH=name for one of them
 	@$(ROCKSDB); cargo bench -p headwater --bench '$(if $(BENCH),$(subst -,?,$(BENCH)),*)'
+
+faults: build ## plant faults in large numbers, one script of scripts/faults after the other; FAULTS=disk for one
+	@$(ROCKSDB); for script in scripts/faults/$(if $(FAULTS),$(FAULTS),*).sh; do "$$script"; done
+
+conformance-streams: build ## the Durable Streams protocol's own suite (npm) against this node
+	@HEADWATER=$(HEADWATER) tests/clients/durable-streams/run.sh
 
 build: setup ## the binary, in release
 	@$(ROCKSDB); cargo build --release --workspace --bins

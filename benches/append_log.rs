@@ -127,11 +127,15 @@ impl RawTarget {
                     return;
                 }
                 buffer.clear();
-                taken.iter().for_each(|_| buffer.extend_from_slice(&payload));
+                for _ in &taken {
+                    buffer.extend_from_slice(&payload);
+                }
                 file.write_all(&buffer).expect("writable");
                 file.sync_data().expect("it syncs");
                 of_thread.syncs.fetch_add(1, Ordering::Relaxed);
-                taken.into_iter().for_each(|answered| answered());
+                for answered in taken {
+                    answered();
+                }
             }
         });
         Self { shared, thread: Mutex::new(Some(thread)) }

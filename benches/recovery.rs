@@ -28,7 +28,7 @@ const PRODUCERS: usize = 4;
 const STREAMS: usize = 64;
 const IN_FLIGHT: usize = 256;
 /// Longer than any of this may take: what waits so long will not come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How often each body ran, by run and path.
 type Bodies = Arc<Mutex<BTreeMap<(String, String), u64>>>;

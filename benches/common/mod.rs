@@ -11,6 +11,7 @@ use std::time::Duration;
 
 /// One measured number.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "the fields are called as in the results' lines")]
 pub(crate) struct Figure {
     pub(crate) case: String,
     pub(crate) figure: String,
@@ -119,16 +120,19 @@ fn results_path() -> PathBuf {
     target.join("bench-results.jsonl")
 }
 
+/// The commit that is checked out; `-dirty` where what is measured is not what was committed.
 fn commit() -> String {
     if let Ok(commit) = std::env::var("HEADWATER_COMMIT") {
         return commit;
     }
-    let git =
-        Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-    match git {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        Ok(_) | Err(_) => "unknown".to_owned(),
-    }
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".to_owned() };
+    let clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| changes.is_empty());
+    if clean { commit } else { format!("{commit}-dirty") }
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Short enough for a table, exact enough to compare.

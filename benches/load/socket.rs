@@ -122,7 +122,7 @@ pub(crate) fn frame(out: &mut Vec<u8>, opcode: u8, masked: bool, content: &[u8])
     match content.len() {
         short @ 0..=125 => out.push(mask | u8::try_from(short).expect("it is short")),
         medium @ 126..=0xffff => {
-            out.push(mask | 126);
+            out.push(mask | 0x7e);
             out.extend_from_slice(&u16::try_from(medium).expect("it is medium").to_be_bytes());
         }
         long => {

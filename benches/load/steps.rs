@@ -17,7 +17,8 @@ pub(crate) fn register(node: SocketAddr, steps: usize) -> String {
     let mut source =
         format!("document:\n  dsl: '1.0.3'\n  namespace: default\n  name: {name}\n  version: '1.0.0'\ndo:\n");
     for step in 1..=steps {
-        source.push_str(&format!("  - step{step}: {{ call: worker, with: {{ task: {TASK}, queue: {QUEUE} }} }}\n"));
+        let line = format!("  - step{step}: {{ call: worker, with: {{ task: {TASK}, queue: {QUEUE} }} }}\n");
+        source.push_str(&line);
     }
     http::send(node, "POST", "/v1/workflows", "application/yaml", &source);
     name

@@ -57,9 +57,11 @@ impl Exit {
             | Code::InvalidDefinition
             | Code::InvalidInput
             | Code::UnsupportedMediaType
-            | Code::ReservedName => Self::Usage,
+            | Code::ReservedName
+            | Code::HostNotAllowed => Self::Usage,
             Code::WorkflowNotFound | Code::RunNotFound | Code::StreamNotFound | Code::NotFound => Self::NotFound,
             Code::TooLarge
+            | Code::OriginNotAllowed
             | Code::StreamExists
             | Code::StreamClosed
             | Code::WorkflowExists
@@ -75,7 +77,9 @@ impl Exit {
             | Code::StaleAttempt
             | Code::ForgedToken
             | Code::ChunkGap => Self::Refused,
-            Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable => Self::Unreachable,
+            Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable | Code::DiskFull => {
+                Self::Unreachable
+            }
             Code::OutcomeUnknown => Self::OutcomeUnknown,
             Code::Internal => Self::Failed,
         }
@@ -170,6 +174,7 @@ fn advice(code: Code) -> Option<&'static str> {
             Some("`--from begin` reads what is kept, `--from now` what comes")
         }
         Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable => Some("try again in a moment"),
+        Code::DiskFull => Some("free space on the node's disk: it goes on by itself"),
         Code::BadRequest
         | Code::BadMessage
         | Code::InvalidName
@@ -179,6 +184,8 @@ fn advice(code: Code) -> Option<&'static str> {
         | Code::TooLarge
         | Code::NotFound
         | Code::ReservedName
+        | Code::OriginNotAllowed
+        | Code::HostNotAllowed
         | Code::StreamExists
         | Code::StreamClosed
         | Code::RunClosed

@@ -106,6 +106,8 @@ pub struct AppendEvents {
     pub events: Vec<Payload>,
     pub producer: Option<ProducerStamp>,
     pub expected: Option<Offset>,
+    /// The writer's own place in its order: refused unless it is greater than the last one that the stream took.
+    pub sequence: Option<String>,
     pub create: bool,
     pub close: bool,
 }
@@ -147,6 +149,8 @@ pub enum Answer {
         end: Offset,
         duplicate: bool,
         closed: bool,
+        /// The highest sequence taken of the request's producer in its epoch.
+        producer_sequence: Option<u64>,
     },
     Created {
         created: bool,

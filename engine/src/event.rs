@@ -14,11 +14,33 @@ use crate::timer::Purpose;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     WorkflowRegistered(Definition),
-    StreamCreated { tenant: TenantId, name: StreamName, ordinal: StreamOrdinal, content_type: Option<String> },
-    EventAppended { stream: StreamOrdinal, offset: Offset, payload: Payload, producer: Option<ProducerStamp> },
-    StreamClosed { stream: StreamOrdinal },
-    StreamDeleted { stream: StreamOrdinal },
-    Run { run: RunId, event: RunEvent },
+    StreamCreated {
+        tenant: TenantId,
+        name: StreamName,
+        ordinal: StreamOrdinal,
+        content_type: Option<String>,
+    },
+    EventAppended {
+        stream: StreamOrdinal,
+        offset: Offset,
+        payload: Payload,
+        producer: Option<ProducerStamp>,
+    },
+    /// A writer's own order: the next request that names a sequence has to name a greater one.
+    StreamSequenced {
+        stream: StreamOrdinal,
+        sequence: String,
+    },
+    StreamClosed {
+        stream: StreamOrdinal,
+    },
+    StreamDeleted {
+        stream: StreamOrdinal,
+    },
+    Run {
+        run: RunId,
+        event: RunEvent,
+    },
 }
 
 /// One event of a run. Numbers (`step`, `scope`, `timer`, `function`) are given by the run, dense, never reused.
@@ -208,7 +230,9 @@ impl Event {
     /// The user stream that it changes without taking an offset of it.
     pub const fn touches(&self) -> Option<StreamOrdinal> {
         match self {
-            Self::StreamClosed { stream } | Self::StreamDeleted { stream } => Some(*stream),
+            Self::StreamSequenced { stream, .. } | Self::StreamClosed { stream } | Self::StreamDeleted { stream } => {
+                Some(*stream)
+            }
             Self::WorkflowRegistered(_)
             | Self::StreamCreated { .. }
             | Self::EventAppended { .. }
@@ -220,6 +244,7 @@ impl Event {
         match self {
             Self::WorkflowRegistered(_)
             | Self::StreamCreated { .. }
+            | Self::StreamSequenced { .. }
             | Self::StreamClosed { .. }
             | Self::StreamDeleted { .. } => Class::Attempt,
             Self::EventAppended { .. } => Class::Output,

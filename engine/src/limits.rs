@@ -15,6 +15,8 @@ pub const SIGNALS_PER_RUN: usize = 1_000;
 pub const SIGNAL_BYTES_PER_RUN: usize = 256 * 1024;
 /// Events of one append request: a batch must stay short for its neighbours.
 pub const EVENTS_PER_APPEND: usize = 1_024;
+/// A sequence that a writer names: a number, a time or an id, with room.
+pub const SEQUENCE_BYTES: usize = 256;
 /// Definitions a node keeps: they are held in memory, sources and all.
 pub const DEFINITIONS: usize = 10_000;
 /// A definition's source.

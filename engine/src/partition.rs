@@ -141,6 +141,7 @@ impl Partition {
             Event::Run { run, event } => self.apply_to_run(*run, event, placed.time, fresh),
             Event::StreamCreated { .. }
             | Event::EventAppended { .. }
+            | Event::StreamSequenced { .. }
             | Event::StreamClosed { .. }
             | Event::StreamDeleted { .. } => self.apply_to_stream(event, placed),
         }
@@ -312,6 +313,7 @@ impl Partition {
             }
             Event::WorkflowRegistered(_)
             | Event::StreamCreated { .. }
+            | Event::StreamSequenced { .. }
             | Event::StreamClosed { .. }
             | Event::StreamDeleted { .. } => nowhere,
         }

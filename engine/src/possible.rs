@@ -15,7 +15,9 @@ impl Partition {
             Event::WorkflowRegistered(_) => None,
             Event::StreamCreated { ordinal, .. } => self.ordinal_is_next(*ordinal),
             Event::EventAppended { stream, offset, .. } => self.stream_stands(*stream, Some(*offset)),
-            Event::StreamClosed { stream } | Event::StreamDeleted { stream } => self.stream_stands(*stream, None),
+            Event::StreamSequenced { stream, .. }
+            | Event::StreamClosed { stream }
+            | Event::StreamDeleted { stream } => self.stream_stands(*stream, None),
             Event::Run { run, event: RunEvent::Started(started) } => match self.runs.get(run) {
                 Some(_) => Some(format!("run {run} starts again")),
                 None => self.ordinal_is_next(started.ordinal),

@@ -48,6 +48,8 @@ pub enum Rejection {
     ContentType { name: StreamName, expected: String, got: String },
     #[error("the stream's next offset is {actual}, not the expected {expected}")]
     SequenceConflict { expected: Offset, actual: Offset },
+    #[error("the stream has taken sequence {last:?}, the next one has to be greater, and {got:?} is not")]
+    SequencePassed { last: String, got: String },
     #[error("producer epoch {got} is fenced off by epoch {current}")]
     ProducerFenced { current: u64, got: u64 },
     #[error("producer sequence {got} came, {expected} is next: send again from there")]

@@ -172,7 +172,12 @@ impl Run {
                 // What was open inside the task that failed is left with it.
                 self.drop_descendants(*scope);
                 self.entries += 1;
-                self.scope_mut(*scope).raise(error);
+                let scope = self.scope_mut(*scope);
+                if scope.activity == Activity::Ready {
+                    // The task failed as it was entered, a `raise` always: that was a visit too.
+                    scope.enter();
+                }
+                scope.raise(error);
             }
             RunEvent::ErrorCaught { scope, error, retry } => self.catch(*scope, error, *retry),
             RunEvent::FunctionBound { definition, .. } => self.functions.push((**definition).clone()),

@@ -25,6 +25,8 @@ pub struct Stream {
     pub closed: bool,
     /// `None`: JSON.
     pub content_type: Option<String>,
+    /// The last sequence that a writer named; sequences compare byte by byte.
+    pub sequence: Option<String>,
 }
 
 /// The last request of a producer on one life of a stream.
@@ -50,6 +52,7 @@ impl Partition {
                     head: Offset::ZERO,
                     closed: false,
                     content_type: content_type.clone(),
+                    sequence: None,
                 };
                 self.next_ordinal = ordinal.next();
                 self.dirty.insert(RowName::StreamName(*ordinal));
@@ -67,6 +70,7 @@ impl Partition {
                     self.remember_producer(key, ordinal, stamp, *offset);
                 }
             }
+            Event::StreamSequenced { stream, sequence } => self.stream_mut(*stream).1.sequence = Some(sequence.clone()),
             Event::StreamClosed { stream } => self.stream_mut(*stream).1.closed = true,
             Event::StreamDeleted { stream } => {
                 let key = self.stream_names.remove(stream).expect("a deleted stream is in memory");

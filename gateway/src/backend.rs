@@ -78,6 +78,9 @@ pub struct Append {
     pub producer: Option<Producer>,
     /// Refused with `sequence_conflict` unless the stream's next offset is this one.
     pub expected: Option<Offset>,
+    /// The writer's own place in its order: refused with `sequence_conflict` unless it is greater, byte by byte, than
+    /// the last one that the stream took.
+    pub sequence: Option<String>,
     /// Where the stream does not exist: create it (JSON, unless the first event says otherwise) instead of refusing.
     pub create: bool,
     /// Close the stream behind these events.
@@ -100,6 +103,8 @@ pub struct Appended {
     pub cursor: Cursor,
     pub duplicate: bool,
     pub closed: bool,
+    /// The highest sequence taken of the request's producer in its epoch.
+    pub producer_seq: Option<u64>,
 }
 
 /// What is known of a stream. `low` is the first offset kept, `head` the next to be given.

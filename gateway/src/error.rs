@@ -16,7 +16,8 @@ pub(crate) const fn status_of(code: Code) -> StatusCode {
         | Code::InvalidInput
         | Code::ForgedToken => StatusCode::BAD_REQUEST,
         Code::InvalidDefinition => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::ReservedName | Code::ProducerFenced => StatusCode::FORBIDDEN,
+        Code::ReservedName | Code::ProducerFenced | Code::OriginNotAllowed => StatusCode::FORBIDDEN,
+        Code::HostNotAllowed => StatusCode::MISDIRECTED_REQUEST,
         Code::WorkflowNotFound | Code::RunNotFound | Code::StreamNotFound | Code::NotFound => StatusCode::NOT_FOUND,
         Code::StreamExists
         | Code::StreamClosed
@@ -32,6 +33,7 @@ pub(crate) const fn status_of(code: Code) -> StatusCode {
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::QueueFull | Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         Code::Draining | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         Code::OutcomeUnknown | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

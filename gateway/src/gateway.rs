@@ -12,6 +12,7 @@ use crate::backend::Backend;
 use crate::inbox::Inbox;
 use crate::limits::{Limits, millis};
 use crate::metrics::Metrics;
+use crate::origin::WebAccess;
 use crate::stream_tail::Tails;
 
 /// One node's gateway.
@@ -21,6 +22,7 @@ pub(crate) struct Gateway<B> {
     /// The node's name, for people who read logs.
     pub(crate) node: String,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) web: WebAccess,
     pub(crate) metrics: Metrics,
     pub(crate) tails: Arc<Tails<B>>,
     sockets: Mutex<HashMap<u64, Arc<Inbox>>>,
@@ -37,13 +39,14 @@ enum Phase {
 }
 
 impl<B: Backend> Gateway<B> {
-    pub(crate) fn new(backend: B, node: String, limits: Limits, metrics: Metrics) -> Arc<Self> {
+    pub(crate) fn new(backend: B, node: String, limits: Limits, web: WebAccess, metrics: Metrics) -> Arc<Self> {
         let limits = Arc::new(limits);
         let tails = Tails::new(backend.clone(), Arc::clone(&limits), metrics.clone());
         Arc::new(Self {
             backend,
             node,
             limits,
+            web,
             metrics,
             tails,
             sockets: Mutex::default(),

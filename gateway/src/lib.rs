@@ -14,6 +14,7 @@ mod http;
 mod inbox;
 mod limits;
 mod metrics;
+mod origin;
 mod patience;
 mod recourse;
 mod resume;
@@ -24,5 +25,6 @@ mod subscription;
 mod workflow_ref;
 
 pub use limits::Limits;
+pub use origin::{HostName, NotAnOrigin, WebAccess, WebOrigin};
 pub use server::{Options, ServeError, serve};
 pub use workflow_ref::DEFAULT_NAMESPACE;

@@ -22,7 +22,7 @@ const PAUSE_MS: u64 = 250;
 
 pub(crate) fn recourse(refusal: &Refusal) -> Recourse {
     match refusal.code {
-        Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable => {
+        Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable | Code::DiskFull => {
             let millis = refusal.retry_after_ms.unwrap_or(PAUSE_MS).clamp(10, 10_000);
             Recourse::Retry(Duration::from_millis(millis))
         }
@@ -40,6 +40,8 @@ pub(crate) fn recourse(refusal: &Refusal) -> Recourse {
         | Code::RunNotFound
         | Code::NotFound
         | Code::ReservedName
+        | Code::OriginNotAllowed
+        | Code::HostNotAllowed
         | Code::StreamExists
         | Code::StreamClosed
         | Code::WorkflowExists

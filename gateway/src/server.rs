@@ -24,6 +24,7 @@ use crate::gateway::Gateway;
 use crate::http;
 use crate::limits::Limits;
 use crate::metrics::{self, Metrics, Registry};
+use crate::origin::WebAccess;
 use crate::patience::Patient;
 
 /// What a node decides about its gateway.
@@ -36,11 +37,19 @@ pub struct Options {
     /// What `/metrics` shows; the gateway adds its own.
     pub registry: Registry,
     pub limits: Limits,
+    /// Which web pages, and by which names.
+    pub web: WebAccess,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { node: "headwater".to_owned(), admin: None, registry: Registry::new(), limits: Limits::default() }
+        Self {
+            node: "headwater".to_owned(),
+            admin: None,
+            registry: Registry::new(),
+            limits: Limits::default(),
+            web: WebAccess::default(),
+        }
     }
 }
 
@@ -60,7 +69,7 @@ pub async fn serve<B: Backend>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let metrics = Metrics::new(&options.registry)?;
-    let gateway = Gateway::new(backend, options.node, options.limits, metrics);
+    let gateway = Gateway::new(backend, options.node, options.limits, options.web, metrics);
     let admin = options.admin.map(|listener| {
         let router = http::admin_router(&gateway, options.registry);
         tokio::spawn(accept(Arc::clone(&gateway), listener, Port { router, drains: false }))

@@ -14,11 +14,12 @@ use gateway::backend::{
     WorkflowSource,
 };
 use tokio::sync::{Semaphore, oneshot};
-use types::{Code, Offset, PartitionId, Refusal, RunId, StreamName, TenantId};
+use types::{Code, Offset, PartitionId, Payload, Refusal, RunId, StreamName, TenantId};
 
 use crate::catalogue;
 use crate::limits;
 use crate::partition::{AttemptView, Host, Query, Request, answer};
+use crate::reader::Found;
 use crate::router;
 use crate::translate::{self, cursor};
 
@@ -177,15 +178,16 @@ impl Backend for NodeBackend {
             events: request.events,
             producer: request.producer.map(stamp),
             expected: request.expected,
+            sequence: request.sequence,
             create: request.create,
             close: request.close,
         };
         self.command(partition, Command::AppendEvents(Box::new(append)), move |state, answer| {
             let (_, info) = crate::fanout::view(state, &key, history).expect("a stream that was appended to is there");
-            let Answer::Appended { offset, end, duplicate, closed } = answer else {
+            let Answer::Appended { offset, end, duplicate, closed, producer_sequence } = answer else {
                 unreachable!("an append is not answered with {answer:?}")
             };
-            Appended { offset, cursor: cursor(&info, end), duplicate, closed }
+            Appended { offset, cursor: cursor(&info, end), duplicate, closed, producer_seq: producer_sequence }
         })
     }
 
@@ -211,7 +213,18 @@ impl Backend for NodeBackend {
     fn read(&self, tenant: &TenantId, request: Read) -> impl Future<Output = Outcome<ReadReply>> + Send + 'static {
         let followed = self.follow(tenant, request.stream.clone());
         let (log, reads) = (self.host.log.clone(), self.reads.clone());
-        async move { crate::reader::read(followed.await?, &request, log, reads).await }
+        let (this, tenant) = (self.clone(), tenant.clone());
+        async move {
+            let found = crate::reader::read(followed.await?, &request, log, reads).await?;
+            let Found { mut events, info, output_of } = found;
+            if let Some(run) = output_of
+                && let Some(end) = events.pop()
+            {
+                let output = this.run(&tenant, run).await?.output.unwrap_or_else(Payload::null);
+                events.push(translate::with_output(end, &output));
+            }
+            Ok(ReadReply { events, info })
+        }
     }
 
     fn register_workflow(

@@ -17,6 +17,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
+use gateway::{HostName, WebOrigin};
 use types::PartitionCount;
 use workflow::{Growth, Jitter, RetryPolicy};
 
@@ -67,6 +68,8 @@ pub struct StorageSettings {
     pub segment_age_ms: u64,
     /// Memory for recent events, for the whole node.
     pub tail_bytes: usize,
+    /// Free bytes of the disk at which nothing more is written.
+    pub floor_bytes: u64,
 }
 
 /// How patient and how generous the gateway is with a connection.
@@ -83,6 +86,10 @@ pub struct GatewaySettings {
     pub max_subscriptions: usize,
     pub max_commands_in_flight: usize,
     pub max_message_bytes: usize,
+    /// Sites whose web pages may use the node.
+    pub allowed_origins: Vec<WebOrigin>,
+    /// Names of the node besides those of the machine itself.
+    pub allowed_hosts: Vec<HostName>,
     /// Unsent bytes of a connection from which on nothing more is read for it from the log.
     pub backpressure_threshold_bytes: usize,
 }
@@ -217,6 +224,7 @@ fn storage(settings: &Settings) -> StorageSettings {
         segment_bytes: settings.whole("storage.segment_mib") * 1024 * 1024,
         segment_age_ms: settings.whole("storage.segment_age_ms"),
         tail_bytes: to_usize(settings.whole("storage.tail_mib") * 1024 * 1024),
+        floor_bytes: settings.whole("storage.floor_mib") * 1024 * 1024,
     }
 }
 
@@ -230,6 +238,8 @@ fn gateway(settings: &Settings) -> GatewaySettings {
         max_subscriptions: to_usize(settings.whole("gateway.max_subscriptions")),
         max_commands_in_flight: to_usize(settings.whole("gateway.max_commands_in_flight")),
         max_message_bytes: to_usize(settings.whole("gateway.max_message_bytes")),
+        allowed_origins: settings.origins("gateway.allowed_origins"),
+        allowed_hosts: settings.hosts("gateway.allowed_hosts"),
         backpressure_threshold_bytes: to_usize(settings.whole("connection_plane.backpressure_threshold_bytes")),
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Spanned, UserMessageFormatter};
 
@@ -38,7 +38,8 @@ pub(crate) struct Member {
 pub(crate) enum Written {
     Value(String),
     Nothing,
-    List,
+    /// Its values; `None` where one of them is not plain.
+    List(Option<Vec<String>>),
     Section(Vec<Member>),
 }
 
@@ -66,7 +67,7 @@ impl ConfigFile {
         match (Source { name, text }).written(root) {
             Written::Section(members) => Ok(Self { members }),
             Written::Nothing => Ok(Self::default()),
-            Written::Value(_) | Written::List => {
+            Written::Value(_) | Written::List(_) => {
                 let message = "a configuration consists of sections, such as `node:` with `listen: …` below it";
                 Err(ConfigError::one(at, ProblemCode::WrongKind, message))
             }
@@ -121,11 +122,19 @@ impl Source<'_> {
             Node::Text(text) => Written::Value(text),
             Node::Plain(read) => Written::Value(self.spelling(&node.defined).unwrap_or(read)),
             Node::Nothing => Written::Nothing,
-            Node::List => Written::List,
+            Node::List(nodes) => Written::List(self.values(nodes)),
             Node::Section(members) => {
                 Written::Section(members.into_iter().map(|(name, value)| self.member(name, value)).collect())
             }
         }
+    }
+
+    fn values(&self, nodes: Vec<Spanned<Node>>) -> Option<Vec<String>> {
+        let value = |node| match self.written(node) {
+            Written::Value(text) => Some(text),
+            Written::Nothing | Written::List(_) | Written::Section(_) => None,
+        };
+        nodes.into_iter().map(value).collect()
     }
 
     fn member(&self, name: Spanned<String>, value: Spanned<Node>) -> Member {
@@ -150,7 +159,7 @@ enum Node {
     /// A number, `true` or `false`, as YAML reads it.
     Plain(String),
     Nothing,
-    List,
+    List(Vec<Spanned<Node>>),
     Section(Vec<(Spanned<String>, Spanned<Node>)>),
 }
 
@@ -202,8 +211,11 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Node, A::Error> {
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Node::List)
+        let mut nodes = Vec::new();
+        while let Some(node) = elements.next_element()? {
+            nodes.push(node);
+        }
+        Ok(Node::List(nodes))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod config_file;
 mod data_dir;
+mod disk;
 mod dispatcher;
 mod fanout;
 pub mod inspect;

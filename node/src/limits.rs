@@ -1,5 +1,7 @@
 //! The node's bounds, each with its reason.
 
+use std::time::Duration;
+
 /// Requests that wait for one partition: above this the asker is refused with a pause, which is the back pressure.
 pub const MAILBOX: usize = 8_192;
 /// Requests of one partition taken in one turn, so that its neighbours get theirs.
@@ -35,5 +37,13 @@ pub const FOLLOWED_STREAMS: usize = 16_384;
 pub const MAILBOX_PAUSE_MS: u64 = 50;
 /// What a starter is told to wait when too many steps wait for workers.
 pub const QUEUE_PAUSE_MS: u64 = 1_000;
+/// How often the room on the disk is looked at: five times in the second within which writing has to go on.
+pub const DISK_LOOKS: Duration = Duration::from_millis(200);
+/// What a writer is told to wait while the disk is full.
+pub const DISK_FULL_PAUSE_MS: u64 = 1_000;
+/// How long a driver sleeps at most while the disk is full.
+pub const DISK_FULL_PATIENCE_MS: u64 = 100;
+/// Attempts that the file of what was handed to workers may name before it is written anew: 1.8 MiB.
+pub const HANDED_KEPT: usize = 65_536;
 /// How long a worker may neither poll nor beat before it counts as gone. Sockets poll at least every 20 s.
 pub const WORKER_SILENCE_MS: u64 = 60_000;

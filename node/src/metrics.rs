@@ -10,6 +10,8 @@ pub(crate) struct Metrics {
     pub(crate) steps_waiting: IntGauge,
     pub(crate) ready_ms: IntGauge,
     pub(crate) torn_records: IntGauge,
+    pub(crate) disk_free_bytes: IntGauge,
+    pub(crate) disk_writable: IntGauge,
 }
 
 impl Metrics {
@@ -30,6 +32,8 @@ impl Metrics {
             steps_waiting: gauge("headwater_steps_waiting", "Steps that wait for a worker"),
             ready_ms: gauge("headwater_ready_milliseconds", "From opening the data directory to ready, at this start"),
             torn_records: gauge("headwater_torn_records", "Unacknowledged records dropped at this start"),
+            disk_free_bytes: gauge("headwater_disk_free_bytes", "Free bytes of the data directory's disk"),
+            disk_writable: gauge("headwater_disk_writable", "1, or 0 while the disk is too full to write"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A node from start to stop: opens the log, brings partitions back, starts drivers and doors, drains.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -19,7 +19,8 @@ use crate::catalogue::Catalogue;
 use crate::clock::LogClock;
 use crate::config::Config;
 use crate::data_dir;
-use crate::dispatcher::{Dispatcher, Settings};
+use crate::disk;
+use crate::dispatcher::{Attempt, Dispatcher, Handed, Settings};
 use crate::fanout::Fanout;
 use crate::limits;
 use crate::metrics::{Metrics, Registry};
@@ -57,6 +58,7 @@ pub struct RunningNode {
     stop: watch::Sender<bool>,
     doors: tokio::task::JoinHandle<Result<(), gateway::ServeError>>,
     alarm: tokio::task::JoinHandle<()>,
+    watch: tokio::task::JoinHandle<()>,
     drivers: Vec<JoinHandle<Result<(), LaneError>>>,
     fatal: watch::Receiver<Option<String>>,
     host: Arc<Host>,
@@ -75,10 +77,12 @@ impl Node {
         let settings = config.clone();
         let metrics_registry = registry.clone();
         let opened = tokio::task::spawn_blocking(move || open(&settings, &metrics_registry, fatal_sender)).await;
-        let Opened { host, lanes, report } = opened.map_err(|error| NodeError::Setup { what: error.to_string() })??;
-        let drivers = start_drivers(&host, lanes, config.driver_threads.get())?;
+        let opened = opened.map_err(|error| NodeError::Setup { what: error.to_string() })??;
+        let Opened { host, lanes, handed, report } = opened;
+        let drivers = start_drivers(&host, lanes, handed.as_ref(), config.driver_threads.get())?;
         let backend = NodeBackend::new(host.clone());
         let alarm = tokio::spawn(ring_alarms(host.clone()));
+        let watch = tokio::spawn(disk::watch(host.space.clone(), host.metrics.clone()));
         let (stop, stopped) = watch::channel(false);
         let options = gateway_options(&config, admin, registry);
         let doors = tokio::spawn(gateway::serve(listener, backend.clone(), options, until(stopped)));
@@ -93,6 +97,7 @@ impl Node {
             stop,
             doors,
             alarm,
+            watch,
             drivers,
             fatal,
             host,
@@ -155,6 +160,7 @@ impl RunningNode {
             log.close().map_err(|error| NodeError::Log(error.to_string()))
         });
         let closed = closed.await.map_err(|error| NodeError::Setup { what: error.to_string() })?;
+        self.watch.abort();
         match fatal.borrow().clone() {
             Some(what) => Err(NodeError::Log(what)),
             None => closed,
@@ -165,6 +171,8 @@ impl RunningNode {
 struct Opened {
     host: Arc<Host>,
     lanes: BTreeMap<PartitionId, Lane<Release>>,
+    /// What workers may hold of what is owed; `None`: anything.
+    handed: Option<BTreeSet<Attempt>>,
     report: OpenReport,
 }
 
@@ -184,14 +192,19 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
     };
     let lanes = recover(log.as_ref(), log.as_ref(), &partition_config, config.driver_threads.get())?;
     let last = lanes.values().map(|lane| lane.partition().log_time(Timestamp::ZERO)).max().unwrap_or_default();
+    let (metrics, space) = (Metrics::register(registry), log.space().clone());
+    let (file, handed) = Handed::open(&config.data_dir);
+    // Before anything is taken it is known whether there is room for it.
+    disk::look(&space, &metrics);
     let host = Arc::new(Host {
         log: log.clone(),
         rows: log,
         clock: LogClock::new(last),
         catalogue: Catalogue::default(),
         fanout: Fanout::default(),
-        dispatcher: Dispatcher::new(dispatcher_settings(config)),
-        metrics: Metrics::register(registry),
+        dispatcher: Dispatcher::new(dispatcher_settings(config), file),
+        metrics,
+        space,
         mailboxes: OnceLock::new(),
         fatal,
     });
@@ -200,7 +213,7 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
         tracing::warn!(kept, asked, "the data directory keeps the number of partitions that it was made with");
     }
     host.metrics.torn_records.set(i64::try_from(report.torn_records).unwrap_or(i64::MAX));
-    Ok(Opened { host, lanes, report })
+    Ok(Opened { host, lanes, handed, report })
 }
 
 /// Partitions are independent, so each thread brings its share back.
@@ -237,6 +250,7 @@ fn recover(
 fn start_drivers(
     host: &Arc<Host>,
     mut lanes: BTreeMap<PartitionId, Lane<Release>>,
+    handed: Option<&BTreeSet<Attempt>>,
     threads: usize,
 ) -> Result<Vec<JoinHandle<Result<(), LaneError>>>, NodeError> {
     let threads = threads.clamp(1, lanes.len().max(1));
@@ -252,7 +266,7 @@ fn start_drivers(
     host.mailboxes.set(mailboxes.collect()).expect("drivers are started once");
     for lane in shares.iter().flat_map(BTreeMap::values) {
         lane.partition().definitions().for_each(|definition| host.catalogue.publish(definition));
-        host.dispatcher.recover(lane.id(), lane.partition().effects(), host.now());
+        host.dispatcher.recover(lane.id(), lane.partition().effects(), handed, host.now());
     }
     host.send(host.dispatcher.tick(host.now()));
     let spawn = |(driver, share): (usize, BTreeMap<PartitionId, Lane<Release>>)| {
@@ -341,6 +355,7 @@ fn storage_options(config: &Config, on_fatal: storage::OnFatal) -> storage::Opti
         segment_bytes: config.storage.segment_bytes,
         segment_ms: config.storage.segment_age_ms,
         tail_bytes: config.storage.tail_bytes,
+        reserve: storage::Reserve { floor_bytes: config.storage.floor_bytes, ..storage::Reserve::default() },
         on_fatal: Some(on_fatal),
         ..storage::Options::default()
     }
@@ -363,5 +378,6 @@ fn gateway_options(config: &Config, admin: TcpListener, registry: Registry) -> g
         drain_deadline: drain,
         ..limits
     };
-    gateway::Options { admin: Some(admin), registry, limits, ..gateway::Options::default() }
+    let web = gateway::WebAccess { origins: settings.allowed_origins.clone(), hosts: settings.allowed_hosts.clone() };
+    gateway::Options { admin: Some(admin), registry, limits, web, ..gateway::Options::default() }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::backend::{Event, Read, ReadReply, StreamInfo};
+use gateway::backend::{Event, Read, StreamInfo};
 use storage::{Log, StreamRead};
 use tokio::sync::Semaphore;
 use types::{Code, Cursor, Refusal, RunId};
@@ -13,17 +13,26 @@ use crate::fanout::Followed;
 use crate::limits;
 use crate::translate;
 
+/// What was read, and what of it is still to be looked up.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) events: Vec<Event>,
+    pub(crate) info: StreamInfo,
+    /// The last event is the end of this run, and its output stands in the run's state.
+    pub(crate) output_of: Option<RunId>,
+}
+
 pub(crate) async fn read(
     followed: Arc<Followed>,
     request: &Read,
     log: Arc<dyn Log>,
     reads: Arc<Semaphore>,
-) -> Result<ReadReply, Refusal> {
+) -> Result<Found, Refusal> {
     check(&request.from, &followed.info())?;
     wait_for_news(&followed, request).await;
     let info = followed.info();
     if info.head == request.from.next {
-        return Ok(ReadReply { events: Vec::new(), info });
+        return Ok(Found { events: Vec::new(), info, output_of: None });
     }
     let read = StreamRead {
         partition: followed.partition,
@@ -37,18 +46,24 @@ pub(crate) async fn read(
     // Whoever follows at the tail is served on the spot: a thread of its own would cost more than the read.
     let short = info.head.since(request.from.next) <= limits::EVENTS_READ_ON_THE_SPOT;
     if short && log.is_recent(&read) {
-        return Ok(ReadReply { events: fetch(log.as_ref(), read, run)?, info });
+        let (events, output_of) = fetch(log.as_ref(), read, run)?;
+        return Ok(Found { events, info, output_of });
     }
     let _permit = reads.acquire_owned().await;
     let fetched = tokio::task::spawn_blocking(move || fetch(log.as_ref(), read, run));
-    let events = fetched.await.unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the log could not be read")))?;
-    Ok(ReadReply { events, info })
+    let fetched = fetched.await.unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the log could not be read")));
+    let (events, output_of) = fetched?;
+    Ok(Found { events, info, output_of })
 }
 
-fn fetch(log: &dyn Log, read: StreamRead, run: Option<RunId>) -> Result<Vec<Event>, Refusal> {
+/// The events, and the run whose output the last of them refers to.
+fn fetch(log: &dyn Log, read: StreamRead, run: Option<RunId>) -> Result<(Vec<Event>, Option<RunId>), Refusal> {
     let records = log.read_stream(read).map_err(|error| translate::read_failed(&error))?;
     let events = records.iter().map(|record| translate::client_event(record, run));
-    events.collect::<Result<Vec<_>, String>>().map_err(|what| Refusal::new(Code::Internal, what))
+    let events = events.collect::<Result<Vec<_>, String>>().map_err(|what| Refusal::new(Code::Internal, what))?;
+    // Only the last event of a run's stream can be its end.
+    let output_of = run.filter(|_| records.last().is_some_and(|last| translate::refers_to_the_last_value(last, run)));
+    Ok((events, output_of))
 }
 
 /// A cursor of another history, another life of the stream, or out of its bounds is never served silently.

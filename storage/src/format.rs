@@ -1,7 +1,7 @@
 //! The data directory as a whole: what lies in it, which format it has, and who is using it.
 //!
 //! `FORMAT` a line a fact, for people and old programs · `LOCK` held while open, names the process · `COMMIT` the
-//! watermark · `log/` RocksDB · `salvage/` log files kept aside while an unclean stop is looked into.
+//! watermark · `BALLAST` room that is given back on a full disk · `log/` RocksDB · `salvage/` log files kept aside while an unclean stop is looked into.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -82,8 +82,11 @@ impl DataDirectory {
             let name = format!("{}\n", std::process::id());
             file.write_all(name.as_bytes())
         });
-        named.map_err(|error| self.not_writable(&error))?;
-        Ok(DirectoryLock { _file: file })
+        match named {
+            // On a full disk nobody learns the name, and the lock holds all the same.
+            Err(error) if error.kind() != ErrorKind::StorageFull => Err(self.not_writable(&error)),
+            Ok(()) | Err(_) => Ok(DirectoryLock { _file: file }),
+        }
     }
 
     /// Who holds the lock, if anybody. Needs no right to write.

@@ -25,6 +25,7 @@ use crate::rocks::RocksStore;
 use crate::row_store;
 use crate::rows::{Row, RowKey, RowKind, Rows};
 use crate::salvage::Salvage;
+use crate::space::{Reserve, Space};
 use crate::store::Store;
 use crate::watermark::{Watermark, WatermarkFile};
 
@@ -46,6 +47,8 @@ pub struct Options {
     pub queue_bytes: usize,
     /// At most this long after it became durable is a record covered by the commit watermark.
     pub watermark_ms: u64,
+    /// Room on the disk that is kept back.
+    pub reserve: Reserve,
     /// Told once when a write or sync failed: the node must stop.
     pub on_fatal: Option<OnFatal>,
 }
@@ -62,6 +65,7 @@ impl Default for Options {
             queue_batches: limits::QUEUE_BATCHES,
             queue_bytes: limits::QUEUE_BYTES,
             watermark_ms: limits::WATERMARK_MS,
+            reserve: Reserve::default(),
             on_fatal: None,
         }
     }
@@ -96,6 +100,7 @@ pub struct RocksLog {
     catalog: Arc<Catalog>,
     store: Arc<RocksStore>,
     committer: Committer,
+    space: Arc<Space>,
     _lock: DirectoryLock,
 }
 
@@ -112,6 +117,8 @@ impl RocksLog {
         let started = Instant::now();
         let directory = DataDirectory::new(path);
         let lock = directory.lock()?;
+        let space = Arc::new(Space::new(path, options.reserve));
+        space.make_room().map_err(|error| io_error(path, &error))?;
         let created = directory.find()? == Found::New;
         if created {
             create(&directory, options)?;
@@ -119,13 +126,18 @@ impl RocksLog {
         let (file, before) = open_watermark(&directory)?;
         let found = Existing::open(&directory, before)?;
         let report = OpenReport { created, elapsed: started.elapsed(), ..found.report() };
-        let (log, term) = found.serve(&directory, file, lock, options)?;
+        let (log, term) = found.serve(&directory, file, (lock, space), options)?;
         Ok((log, OpenReport { term, elapsed: started.elapsed(), ..report }))
     }
 
     /// Its figures, to be registered.
     pub fn metrics(&self) -> &Metrics {
         &self.catalog.metrics
+    }
+
+    /// The room on its disk. The log takes what it is given: its owner looks, and stops giving.
+    pub fn space(&self) -> &Arc<Space> {
+        &self.space
     }
 
     /// Whether no append waits or is in flight.
@@ -208,7 +220,7 @@ impl Existing {
         self,
         directory: &DataDirectory,
         mut file: WatermarkFile,
-        lock: DirectoryLock,
+        (lock, space): (DirectoryLock, Arc<Space>),
         options: &Options,
     ) -> Result<(Arc<RocksLog>, u32), OpenError> {
         let Self { store, mut watermark, recovered, .. } = self;
@@ -232,7 +244,7 @@ impl Existing {
         };
         let committer = Committer::start(Arc::clone(&catalog), writer, &watermark, Box::new(file), commit)
             .map_err(|error| io_error(&directory.path, &error))?;
-        Ok((Arc::new(RocksLog { catalog, store, committer, _lock: lock }), term))
+        Ok((Arc::new(RocksLog { catalog, store, committer, space, _lock: lock }), term))
     }
 }
 

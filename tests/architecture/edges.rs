@@ -37,8 +37,10 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("jaq-core", &["workflow"]),
     ("jaq-std", &["workflow"]),
     ("jaq-json", &["workflow"]),
-    ("serde-saphyr", &["workflow", "node"]),
-    ("saphyr", &["workflow", "node"]),
+    ("granit-parser", &["workflow"]),
+    ("regex", &["workflow"]),
+    ("jiff", &["workflow"]),
+    ("serde-saphyr", &["node"]),
     ("fastwebsockets", &["gateway"]),
     ("axum", &["gateway"]),
     ("hyper", &["gateway"]),
@@ -88,5 +90,7 @@ fn a_forbidden_edge_is_found() {
     check("node", "rocksdb", false, false, 1);
     check("storage", "tokio", false, false, 1);
     check("storage", "tokio", false, true, 0);
+    check("workflow", "jiff", false, false, 0);
+    check("engine", "jiff", false, false, 1);
     check("newcomer", "types", true, false, 1);
 }

@@ -10,8 +10,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("jaq_core", &["workflow/src/"]),
     ("jaq_std", &["workflow/src/"]),
     ("jaq_json", &["workflow/src/"]),
-    ("serde_saphyr", &["workflow/src/", "node/src/config_file.rs"]),
-    ("saphyr", &["workflow/src/", "node/src/config_file.rs"]),
+    ("granit_parser", &["workflow/src/document.rs"]),
+    ("regex", &["workflow/src/expression/"]),
+    ("jiff", &["workflow/src/expression/builtins/"]),
+    ("serde_saphyr", &["node/src/config_file.rs"]),
     ("fastwebsockets", &["gateway/src/socket.rs"]),
     ("axum", &["gateway/src/"]),
     ("hyper", &["gateway/src/"]),
@@ -70,6 +72,10 @@ fn a_crate_named_outside_its_room_is_found() {
     check("storage/src/commit.rs", "use crate::rocksdb::x;", 0);
     check("engine/src/event.rs", "#[derive(bincode::Encode)]", 1);
     check("engine/src/stored/v1.rs", "#[derive(bincode::Encode)]", 0);
+    check("workflow/src/document.rs", "use granit_parser::Parser;", 0);
+    check("workflow/src/compile/mod.rs", "use granit_parser::Parser;", 1);
+    check("engine/src/retry.rs", "let now = jiff::Timestamp::now();", 1);
+    check("workflow/src/document.rs", "let pattern = regex::Regex::new(text);", 1);
     check("gateway/src/connection.rs", "use fastwebsockets::Frame;", 1);
     check("storage/src/metrics.rs", "use prometheus::Counter;", 0);
     check("storage/src/commit.rs", "use prometheus::Counter;", 1);

@@ -269,8 +269,8 @@ impl<'s> Bench<'s> {
     /// The worker's next word on an attempt.
     fn work(&mut self, offer: &Offer) -> Command {
         let script = &mut self.script;
-        let taken = || Held { task: offer.task.clone(), turn: script.next(&offer.task), sent: 0 };
-        let held = self.held.entry((offer.step, offer.attempt)).or_insert_with(taken);
+        let begun = || Held { task: offer.task.clone(), turn: script.next(&offer.task), sent: 0 };
+        let held = self.held.entry((offer.step, offer.attempt)).or_insert_with(begun);
         let token = offer.token.clone();
         let sent = usize::try_from(held.sent).expect("few chunks");
         if let Some(chunk) = held.turn.chunks.get(sent).filter(|_| offer.stream) {
@@ -353,7 +353,9 @@ impl<'s> Bench<'s> {
         self.offers.clear();
         self.carry_on = None;
         let owed = self.lane.partition().effects();
-        owed.into_iter().for_each(|effect| self.owe(effect));
+        for effect in owed {
+            self.owe(effect);
+        }
         if self.conditions.workers_die {
             self.bury_worker();
         }

@@ -77,7 +77,7 @@ fn specified(folder: &Path) -> Vec<Scenario> {
     }
     let all = features::read(folder);
     let (chosen, left): (Vec<_>, Vec<_>) = all.iter().partition(|found| SPECIFIED.contains(&found.name.as_str()));
-    assert_eq!(chosen.len(), SPECIFIED.len(), "{:?} are not all there", SPECIFIED);
+    assert_eq!(chosen.len(), SPECIFIED.len(), "{SPECIFIED:?} are not all there");
     for found in left {
         println!("not run, it needs what is refused at registration: {} of {}", found.name, found.file);
     }

@@ -15,7 +15,7 @@ use crate::scenario::Scenario;
 use crate::script::{MESSAGE, Script, TurnEnd};
 
 /// A run that is not over by then will not be: no scenario waits a second.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(crate) struct PublicNode {
@@ -99,7 +99,13 @@ impl PublicNode {
                 Delivery::Event(event) if event.offset.value() == events.len() as u64 => events.push(event),
                 Delivery::Opened { .. } => {}
                 Delivery::End { status: EndStatus::Closed } => return Ok(events),
-                other => return Err(format!("its stream says {other:?} after {} events", events.len())),
+                other @ (Delivery::Event(_)
+                | Delivery::Gap { .. }
+                | Delivery::End { .. }
+                | Delivery::Lost { .. }
+                | Delivery::Resumed { .. }) => {
+                    return Err(format!("its stream says {other:?} after {} events", events.len()));
+                }
             }
         }
         Err("its stream broke off".to_owned())

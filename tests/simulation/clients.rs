@@ -192,6 +192,7 @@ impl Clients {
             events,
             producer: Some(stamp),
             expected: None,
+            sequence: None,
             create: true,
             close: *closes && sequence + 1 == count,
         };
@@ -306,7 +307,8 @@ impl Clients {
                 let events = (0..chance.between(1, 4)).map(|_| event(self)).collect();
                 let expected = chance.one_in(3).then(|| Offset::new(chance.below(6)));
                 let (create, close) = (chance.one_in(2), chance.one_in(10));
-                let append = AppendEvents { tenant, name, events, producer: None, expected, create, close };
+                let sequence = chance.one_in(3).then(|| format!("{:03}", chance.below(40)));
+                let append = AppendEvents { tenant, name, events, producer: None, expected, sequence, create, close };
                 Command::AppendEvents(Box::new(append))
             }
         };
@@ -336,11 +338,11 @@ impl Clients {
                     assert!(grew && view.incarnation == seen.incarnation, "{view:?} was seen as {seen:?}");
                 }
             }
-            Heard::Run(Some((closed, head))) => {
+            Heard::Run(Some((closed, end))) => {
                 let Ask::Run(run) = request.ask else { unreachable!("a run was asked for") };
                 let seen = self.seen_runs.entry(run).or_default();
-                assert!(*head >= seen.1 && (*closed || !seen.0), "{run} at {head} was seen at {seen:?}");
-                *seen = (*closed, *head);
+                assert!(*end >= seen.1 && (*closed || !seen.0), "{run} at {end} was seen at {seen:?}");
+                *seen = (*closed, *end);
             }
             Heard::Outcome(outcome) => self.heard_outcome(request.id, outcome),
             Heard::Stream(None) | Heard::Run(None) | Heard::Attempt(_) => {}

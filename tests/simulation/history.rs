@@ -411,8 +411,8 @@ impl History {
             observed.unwrap_or_else(|divergence| panic!("partition {index} diverges: {divergence:#?}"));
             partition.apply(&event, Placed { position, time }, &mut Vec::new());
         }
-        let verified = verifier.finish(partition.next_position());
-        let (causes, _) = verified.unwrap_or_else(|divergence| panic!("partition {index} diverges: {divergence:#?}"));
+        let finished = verifier.finish(partition.next_position());
+        let (causes, _) = finished.unwrap_or_else(|divergence| panic!("partition {index} diverges: {divergence:#?}"));
         self.tally.causes += causes;
     }
 

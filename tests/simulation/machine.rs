@@ -17,6 +17,7 @@ use crate::rows::LaggingRows;
 
 /// What an asker asks.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a history has few of them on their way, and most are commands")]
 pub(crate) enum Ask {
     Command(Command),
     Stream(StreamKey),

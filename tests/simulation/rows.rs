@@ -7,11 +7,14 @@ use bytes::Bytes;
 use storage::{AppendBatch, MemoryLog, ReadError, Row, RowChange, RowKey, RowKind, Rows};
 use types::PartitionId;
 
+/// Rows by partition and key; `None` where there was none.
+type Kept = BTreeMap<(PartitionId, RowKey), Option<Row>>;
+
 #[derive(Debug)]
 pub(crate) struct LaggingRows {
     log: MemoryLog,
     /// What rows of unsynced batches held before; `None` when they lag not at all.
-    before: Option<Mutex<BTreeMap<(PartitionId, RowKey), Option<Row>>>>,
+    before: Option<Mutex<Kept>>,
 }
 
 impl LaggingRows {
@@ -19,7 +22,7 @@ impl LaggingRows {
         Self { log, before: lag.then(Mutex::default) }
     }
 
-    fn before(&self) -> Option<MutexGuard<'_, BTreeMap<(PartitionId, RowKey), Option<Row>>>> {
+    fn before(&self) -> Option<MutexGuard<'_, Kept>> {
         self.before.as_ref().map(|before| before.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -37,7 +37,9 @@ impl Digest {
     pub(crate) fn record(&mut self, stored: &StoredRecord) {
         let record = &stored.record;
         let numbers = [stored.position.value(), record.time.as_millis(), record.stream.value(), record.offset.value()];
-        numbers.iter().for_each(|number| self.bytes(&number.to_le_bytes()));
+        for number in numbers {
+            self.bytes(&number.to_le_bytes());
+        }
         self.bytes(&[u8::from(record.cause)]);
         self.bytes(&record.key);
         self.bytes(&record.payload);
@@ -91,7 +93,7 @@ impl Tally {
         self.answers += 1;
         match heard {
             Heard::Outcome(Ok(answer)) => {
-                self.duplicates += u64::from(format!("{answer:?}").contains("duplicate: true"))
+                self.duplicates += u64::from(format!("{answer:?}").contains("duplicate: true"));
             }
             Heard::Outcome(Err(rejection)) => self.rejection(rejection),
             Heard::Stream(_) | Heard::Run(_) | Heard::Attempt(_) => {}

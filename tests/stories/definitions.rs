@@ -90,6 +90,11 @@ async fn hostile_expressions_fail_their_run_and_nothing_else() {
     let hostile = [
         ("without-bottom", "def f: 1 + f; f"),
         ("without-end", "def f: f; f"),
+        // What needs most of the stack for each call.
+        ("walking", "def f: walk(f); f"),
+        ("ranging", "def f: range(f; f; f); f"),
+        ("pathing", "def f: path(f); f"),
+        ("updating", "def f: .a.b.c.d.e.f |= f; f"),
         ("swallowed", "try (def f: 1 + f; f) catch 1"),
         ("too-many", "[range(1000000000)] | length"),
         ("too-long", "\"x\" * 1000000000"),
@@ -123,5 +128,46 @@ async fn hostile_expressions_fail_their_run_and_nothing_else() {
     }
     let data = run(&client, "data", "  - a:\n      set: '${ . }'\n", json!({ "text": "${ 1 + 1 }" })).await;
     assert_eq!(data.output, Some(json!({ "text": "${ 1 + 1 }" })), "what stands in data is data");
+    assert!(node.stop().await.success(), "{}", home.log());
+}
+
+/// Checking is recursive too, on threads with far less stack than those that run workflows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_that_nest_without_end_are_refused_and_the_node_stays_up() {
+    let home = Home::new();
+    let mut node = home.start().await;
+    let client = home.client();
+    let nested = |depth: usize| "{ do: [ { t: ".repeat(depth) + "{ set: { a: 1 } }" + &" } ] }".repeat(depth);
+    let expression = |text: String| json!(format!("${{ {text} }}")).to_string();
+    let around = |open: &str, close: &str, times| expression(open.repeat(times) + "1" + &close.repeat(times));
+    let hostile = [
+        ("tasks", nested(20_000)),
+        ("tasks-at-the-limit", nested(60)),
+        ("lists", format!("{{ set: {{ a: {}1{} }} }}", "[".repeat(50_000), "]".repeat(50_000))),
+        ("brackets", format!("{{ set: {} }}", around("(", ")", 10_000))),
+        ("brackets-at-the-limit", format!("{{ set: {} }}", around("[", "]", 129))),
+        ("signs", format!("{{ set: {} }}", around("-", "", 10_000))),
+        ("functions", format!("{{ set: {} }}", around("def f: ", "; f", 2_000))),
+        ("sums", format!("{{ set: {} }}", around("1 + ", "", 5_000))),
+        ("pipes", format!("{{ set: {} }}", around(". | ", "", 5_000))),
+        ("variables", format!("{{ set: {} }}", around("1 as $x | ", "", 2_500))),
+        ("texts", format!("{{ set: {} }}", expression("\"\\(".repeat(5_000)))),
+        ("version", "{ set: { a: 1 } }".to_owned()),
+    ];
+    for (name, task) in hostile {
+        let mut source = definition(name, &format!("  - a: {task}\n"));
+        if name == "version" {
+            source = source.replace("1.0.0'", &format!("1.0.0-{}'", "a".repeat(2_000)));
+        }
+        let problem = refused(&client, &source).await;
+        assert_eq!(problem.code, Some(Code::InvalidDefinition), "{name}: {problem:?}");
+        assert!(node.is_up(), "{name} brought the node down: {}", home.log());
+        let file = home.file("hostile.yaml", &source);
+        home.program().run(["workflow".as_ref(), "validate".as_ref(), file.as_os_str()]).await.exits(1);
+    }
+    // The deepest that are taken also run.
+    let deep = around("[", "]", 100);
+    let tasks = format!("  - a: {{ set: {{ a: {deep} }} }}\n  - b: {}\n", nested(15));
+    assert_eq!(run(&client, "deep", &tasks, json!({})).await.status, "completed");
     assert!(node.stop().await.success(), "{}", home.log());
 }

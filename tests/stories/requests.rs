@@ -1,9 +1,9 @@
 //! Requests for what is not there, and cursors that are not meant for this: each has its stable code.
 
-use headwater_client::{Client, Code, Cursor, Error, StreamStart};
+use headwater_client::{Client, Code, Cursor, Error, StartRun, StreamStart};
 use serde_json::json;
 
-use crate::support::{Home, Http, soon, stream};
+use crate::support::{Home, Http, ended, soon, stream};
 
 const NO_RUN: &str = "00000000-01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
@@ -96,5 +96,28 @@ async fn appends_that_do_not_fit_are_refused_and_leave_nothing_behind() {
     let closing = headwater_client::Appending { close: true, ..headwater_client::Appending::json("4") };
     client.append(&notes, closing).await.expect("the last one");
     assert_eq!(append("5".into()).await.map_err(code), Err(Some(Code::StreamClosed)));
+    assert!(node.stop().await.success(), "{}", home.log());
+}
+
+/// The log keeps a value once; who reads a run's events need not know where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_run_shows_its_output_also_where_it_is_the_value_before() {
+    const DEFINITION: &str = "document: { dsl: '1.0.3', namespace: default, name: sum, version: '1.0.0' }\n\
+        do: [ { add: { set: { n: '${ .n + 1 }' } } } ]\n";
+    let home = Home::new();
+    let node = home.start().await;
+    let client = home.client();
+    client.register_workflow(DEFINITION).await.expect("registered");
+    let started = client.start_run(&StartRun::new("sum").input(json!({ "n": 1 }))).await.expect("started");
+    ended(&client, started.run).await;
+    let last = async |home: &Home| {
+        let events = Http::to(home.listen).get(&format!("/v1/streams/runs/{}", started.run)).await.ok();
+        events.as_array().and_then(|events| events.last()).cloned().expect("a run has events")
+    };
+    let end = last(&home).await;
+    assert_eq!((&end["type"], &end["data"]), (&json!("run_completed"), &json!({ "output": { "n": 2 } })));
+    node.kill().await;
+    let node = home.start().await;
+    assert_eq!(last(&home).await, end, "the same from the disk");
     assert!(node.stop().await.success(), "{}", home.log());
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    // The request itself is wrong: 400, 404, 409, 410, 413, 415, 422.
+    // The request itself is wrong: 400, 403, 404, 409, 410, 413, 415, 421, 422.
     BadRequest,
     BadMessage,
     InvalidName,
@@ -22,6 +22,10 @@ pub enum Code {
     StreamNotFound,
     NotFound,
     ReservedName,
+    /// A web page of another site, which the node's configuration does not list.
+    OriginNotAllowed,
+    /// The request came by a name that is not the node's.
+    HostNotAllowed,
     StreamExists,
     StreamClosed,
     WorkflowExists,
@@ -42,11 +46,13 @@ pub enum Code {
     StaleAttempt,
     ForgedToken,
     ChunkGap,
-    // The node cannot take it now: 429, 503.
+    // The node cannot take it now: 429, 503, 507.
     QueueFull,
     TooManyRequests,
     Draining,
     Unavailable,
+    /// The node's disk has too little room left: nothing is written until there is more, and then by itself again.
+    DiskFull,
     /// The log failed while this was in flight: it may or may not have happened. Ask before trying again.
     OutcomeUnknown,
     Internal,
@@ -69,6 +75,8 @@ impl Code {
             Self::StreamNotFound => "stream_not_found",
             Self::NotFound => "not_found",
             Self::ReservedName => "reserved_name",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::HostNotAllowed => "host_not_allowed",
             Self::StreamExists => "stream_exists",
             Self::StreamClosed => "stream_closed",
             Self::WorkflowExists => "workflow_exists",
@@ -88,6 +96,7 @@ impl Code {
             Self::TooManyRequests => "too_many_requests",
             Self::Draining => "draining",
             Self::Unavailable => "unavailable",
+            Self::DiskFull => "disk_full",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Internal => "internal",
         }

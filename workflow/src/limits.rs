@@ -19,6 +19,9 @@ pub const MAX_PROBLEMS: usize = 50;
 /// A name of a task, a function, a variable.
 pub const MAX_NAME_BYTES: usize = 256;
 
+/// A version. It is part of names and keys, and semantic versions set no bound themselves.
+pub const MAX_VERSION_BYTES: usize = 128;
+
 /// The longest duration that may be written, ten years of 365.25 days.
 pub const MAX_DURATION_MS: u64 = 315_576_000_000;
 
@@ -42,9 +45,10 @@ pub const MAX_FUEL: u64 = 1_000_000;
 /// (64 MB), whatever it keeps alive.
 pub const BYTES_PER_STEP: u64 = 64;
 
-/// Terms that may be entered at once. Each costs some hundreds of bytes of stack; see the test that runs the deepest
-/// expressions on a small stack.
-pub const MAX_EVALUATION_DEPTH: u32 = 1_500;
+/// Terms that may be entered at once. Each costs up to 1.5 KiB of stack in release, so that all of them fit into
+/// three quarters of the smallest thread that a program has by default (2 MiB); a test runs the deepest expressions
+/// on that much.
+pub const MAX_EVALUATION_DEPTH: u32 = 800;
 
 /// One value: the bytes of its texts and names, and 24 for each of its parts, shared parts counted as often as they
 /// occur (so `[., .]` again and again is seen for what it would be as JSON).

@@ -122,6 +122,15 @@ pub struct Catch {
     pub then: Option<Flow>,
 }
 
+impl Catch {
+    /// Whether what decides over an error reads the variable, named as for `Expression::uses`.
+    pub fn uses(&self, name: &str) -> bool {
+        let retry = self.retry.as_ref().map(|retry| [&retry.when, &retry.except_when]);
+        let all = [&self.when, &self.except_when].into_iter().chain(retry.into_iter().flatten());
+        all.flatten().any(|expression| expression.uses(name))
+    }
+}
+
 /// `catch.errors.with`: a field that is absent matches all. Types are compared in their canonical form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorFilter {
@@ -185,6 +194,14 @@ pub struct ErrorTemplate {
     pub title: Option<Template>,
     pub detail: Option<Template>,
     pub instance: Option<Template>,
+}
+
+impl ErrorTemplate {
+    /// Whether any field of it reads the variable, named as for `Expression::uses`.
+    pub fn uses(&self, name: &str) -> bool {
+        let written = [&self.title, &self.detail, &self.instance].into_iter().flatten();
+        written.chain([&self.type_, &self.status]).any(|field| field.uses(name))
+    }
 }
 
 /// `call: worker`, directly or through a function of `use.functions`.

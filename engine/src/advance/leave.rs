@@ -72,6 +72,12 @@ impl Drive<'_> {
         let uses = |name: &str| [&task.output_as, &task.export_as].into_iter().flatten().any(|shape| shape.uses(name));
         let mut variables = self.variables(scope, Some(input), &uses)?;
         variables.insert("output".to_owned(), raw.clone());
+        if uses("task.output")
+            && let Some(descriptor) = variables.get_mut("task")
+        {
+            // As it came, before `output.as`.
+            descriptor["output"] = raw.clone();
+        }
         let output = match &task.output_as {
             Some(template) => Some(template.evaluate(raw, &variables, &self.moment())?),
             None => None,

@@ -7,7 +7,6 @@ mod leave;
 mod raise;
 mod view;
 
-use serde_json::Value;
 use types::{Payload, Timestamp};
 use workflow::program::Variables;
 use workflow::{Moment, Program};
@@ -49,7 +48,8 @@ pub(crate) fn consequences(config: &PartitionConfig, program: &Program, run: Run
 pub(crate) fn initial_data(program: &Program, start: &StartRun, now: Timestamp) -> Result<Option<Payload>, TaskError> {
     let Some(from) = &program.input_from else { return Ok(None) };
     let input = view::value(&start.input)?;
-    let variables = Variables::from([("context".to_owned(), Value::Null), ("input".to_owned(), input.clone())]);
+    let mut variables = Variables::new();
+    view::add_run_variables(&mut variables, program, start.run, &start.input, now, &|name| from.uses(name))?;
     let data = from.evaluate(&input, &variables, &Moment { now, seed: start.seed })?;
     Ok(Some(view::payload(&data)?))
 }

@@ -65,7 +65,7 @@ impl Drive<'_> {
 
     fn catch_variables(&self, parent: u32, catch: &Catch, error: &WorkflowError) -> Result<Variables, TaskError> {
         let input = super::view::value(self.run.scope(parent).input())?;
-        let mut variables = self.variables(parent, Some(&input), &|_| true)?;
+        let mut variables = self.variables(parent, Some(&input), &|name| catch.uses(name))?;
         variables.insert(catch.as_.clone(), error.to_json());
         Ok(variables)
     }
@@ -91,7 +91,7 @@ impl Drive<'_> {
         template: &ErrorTemplate,
         input: &Value,
     ) -> Result<(), TaskError> {
-        let variables = self.variables(scope, Some(input), &|_| true)?;
+        let variables = self.variables(scope, Some(input), &|name| template.uses(name))?;
         let text = |template: &Template| {
             let value = template.evaluate(input, &variables, &self.moment())?;
             let odd = || TaskError::new(format!("a field of the error is {value}, not a string"));

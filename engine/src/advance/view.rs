@@ -1,7 +1,7 @@
 //! What a task sees: where it stands in the program, and the variables of its expressions.
 
 use serde_json::{Value, json};
-use types::Payload;
+use types::{Payload, RunId, Timestamp};
 use workflow::program::{BlockId, Task, TaskKind, Variables};
 use workflow::{Moment, Program, WorkflowError};
 
@@ -34,18 +34,12 @@ impl Drive<'_> {
         if uses("context") {
             variables.insert("context".to_owned(), self.run.context.as_ref().map_or(Ok(Value::Null), value)?);
         }
-        if uses("workflow") {
-            variables.insert("workflow".to_owned(), self.workflow_variable()?);
-        }
-        if uses("runtime") {
-            variables
-                .insert("runtime".to_owned(), json!({ "name": "headwater", "version": env!("CARGO_PKG_VERSION") }));
-        }
+        let run = &self.run;
+        add_run_variables(&mut variables, self.program, run.id, &run.input, run.started, uses)?;
         if uses("task")
             && let Some(task) = self.current_task(scope)
         {
-            let address = self.run.scope(scope).address(&task.name, false);
-            variables.insert("task".to_owned(), json!({ "name": task.name, "reference": address }));
+            variables.insert("task".to_owned(), self.task_variable(scope, task, uses)?);
         }
         if uses("input")
             && let Some(input) = input
@@ -56,14 +50,17 @@ impl Drive<'_> {
         Ok(variables)
     }
 
-    fn workflow_variable(&self) -> Result<Value, TaskError> {
-        let definition = &self.run.definition;
-        Ok(json!({
-            "id": self.run.id.to_string(),
-            "input": value(&self.run.input)?,
-            "startedAt": { "epoch": { "milliseconds": self.run.started.as_millis() }, "iso8601": self.run.started.to_string() },
-            "definition": { "namespace": definition.namespace, "name": definition.name, "version": definition.version },
-        }))
+    /// `$task`, without its output, which only a task that is left has.
+    fn task_variable(&self, scope: u32, task: &Task, uses: &dyn Fn(&str) -> bool) -> Result<Value, TaskError> {
+        let mut variable = json!({ "name": task.name, "reference": task.pointer });
+        if uses("task.definition") {
+            variable["definition"] = self.program.definition.pointer(&task.pointer).cloned().unwrap_or_default();
+        }
+        if uses("task.input") {
+            // As it came, before `input.from`.
+            variable["input"] = value(&self.run.scope(scope).data)?;
+        }
+        Ok(variable)
     }
 
     /// Loop variables and caught errors, from the outside in, so that an inner name hides an outer one.
@@ -109,6 +106,34 @@ impl Drive<'_> {
         let instance = self.current_task(scope).map(|task| task.pointer.clone());
         WorkflowError { type_: type_.to_owned(), status, title: Some(title.to_owned()), detail: Some(detail), instance }
     }
+}
+
+/// `$workflow` and `$runtime`, as far as an expression `uses` them. `input` is the run's own, `started` its start.
+pub(crate) fn add_run_variables(
+    variables: &mut Variables,
+    program: &Program,
+    run: RunId,
+    input: &Payload,
+    started: Timestamp,
+    uses: &dyn Fn(&str) -> bool,
+) -> Result<(), TaskError> {
+    if uses("workflow") {
+        let epoch = json!({ "seconds": started.as_millis() / 1_000, "milliseconds": started.as_millis() });
+        let started = json!({ "iso8601": started.to_string(), "epoch": epoch });
+        let mut variable = json!({ "id": run.to_string(), "startedAt": started });
+        // These two may be large.
+        if uses("workflow.input") {
+            variable["input"] = value(input)?;
+        }
+        if uses("workflow.definition") {
+            variable["definition"] = program.definition.clone();
+        }
+        variables.insert("workflow".to_owned(), variable);
+    }
+    if uses("runtime") {
+        variables.insert("runtime".to_owned(), json!({ "name": "headwater", "version": env!("CARGO_PKG_VERSION") }));
+    }
+    Ok(())
 }
 
 /// The list of tasks that a scope runs, found through the tasks that opened it and those around it: names and indices

@@ -40,17 +40,39 @@ fn append_to(partition: &Partition, key: &StreamKey, stream: &Stream, append: &A
     {
         return Err(Rejection::SequenceConflict { expected, actual: stream.head });
     }
+    check_sequence(stream.sequence.as_deref(), append.sequence.as_deref())?;
     check_events(&append.name, stream.content_type.as_deref(), &append.events)?;
-    let events = batch(stream.ordinal, stream.head, append);
-    let end = stream.head.after(append.events.len() as u64);
-    let offset = (!append.events.is_empty()).then_some(stream.head);
-    Ok(Decision { events, answer: Answer::Appended { offset, end, duplicate: false, closed: append.close } })
+    Ok(Decision { events: batch(stream.ordinal, stream.head, append), answer: appended(stream.head, append) })
+}
+
+/// The answer to a request that is carried out.
+fn appended(head: Offset, append: &AppendEvents) -> Answer {
+    Answer::Appended {
+        offset: (!append.events.is_empty()).then_some(head),
+        end: head.after(append.events.len() as u64),
+        duplicate: false,
+        closed: append.close,
+        producer_sequence: append.producer.as_ref().map(|stamp| stamp.sequence),
+    }
+}
+
+fn check_sequence(last: Option<&str>, given: Option<&str>) -> Result<(), Rejection> {
+    let Some(got) = given else { return Ok(()) };
+    let limit = limits::SEQUENCE_BYTES;
+    if got.len() > limit {
+        return Err(Rejection::TooLarge { what: "the sequence", bytes: got.len(), limit });
+    }
+    match last {
+        Some(last) if got <= last => Err(Rejection::SequencePassed { last: last.to_owned(), got: got.to_owned() }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Closing a closed stream changes nothing and is no error; appending to it is.
 fn close_again(stream: &Stream, append: &AppendEvents) -> Outcome {
     if append.close && append.events.is_empty() {
-        let answer = Answer::Appended { offset: None, end: stream.head, duplicate: true, closed: true };
+        let answer =
+            Answer::Appended { offset: None, end: stream.head, duplicate: true, closed: true, producer_sequence: None };
         return Ok(Decision { events: Vec::new(), answer });
     }
     Err(Rejection::StreamClosed { name: append.name.clone(), end: stream.head })
@@ -63,15 +85,14 @@ fn create_and_append(partition: &Partition, append: &AppendEvents) -> Outcome {
     if let Some(expected) = append.expected.filter(|expected| *expected != Offset::ZERO) {
         return Err(Rejection::SequenceConflict { expected, actual: Offset::ZERO });
     }
+    check_sequence(None, append.sequence.as_deref())?;
     let content_type = append.events.first().and_then(|event| event.content_type.clone());
     check_events(&append.name, content_type.as_deref(), &append.events)?;
     let ordinal = partition.next_ordinal;
     let (tenant, name) = (append.tenant.clone(), append.name.clone());
     let mut events = vec![Event::StreamCreated { tenant, name, ordinal, content_type }];
     events.extend(batch(ordinal, Offset::ZERO, append));
-    let end = Offset::ZERO.after(append.events.len() as u64);
-    let offset = (!append.events.is_empty()).then_some(Offset::ZERO);
-    Ok(Decision { events, answer: Answer::Appended { offset, end, duplicate: false, closed: append.close } })
+    Ok(Decision { events, answer: appended(Offset::ZERO, append) })
 }
 
 fn batch(stream: StreamOrdinal, head: Offset, append: &AppendEvents) -> Vec<Event> {
@@ -82,7 +103,9 @@ fn batch(stream: StreamOrdinal, head: Offset, append: &AppendEvents) -> Vec<Even
         payload: payload.clone(),
         producer: append.producer.clone(),
     });
-    appended.chain(append.close.then_some(Event::StreamClosed { stream })).collect()
+    let sequenced =
+        append.sequence.as_ref().map(|sequence| Event::StreamSequenced { stream, sequence: sequence.clone() });
+    appended.chain(sequenced).chain(append.close.then_some(Event::StreamClosed { stream })).collect()
 }
 
 /// `Some`: this request was taken before.
@@ -105,7 +128,13 @@ fn producer_check(
     let forgotten = partition.config.planted_fault == Some(PlantedFault::ForgottenProducer);
     if stamp.sequence <= window.sequence && !forgotten {
         let offset = (stamp.sequence == window.sequence).then_some(window.offset);
-        let answer = Answer::Appended { offset, end: stream.head, duplicate: true, closed: stream.closed };
+        let answer = Answer::Appended {
+            offset,
+            end: stream.head,
+            duplicate: true,
+            closed: stream.closed,
+            producer_sequence: Some(window.sequence),
+        };
         return Ok(Some(Decision { events: Vec::new(), answer }));
     }
     let expected = window.sequence + 1;

@@ -10,6 +10,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 mod v1;
+mod v2;
 
 use bytes::Bytes;
 use types::{Offset, RunId, StreamOrdinal};
@@ -74,6 +75,7 @@ pub fn encode(event: &Event, place: Place) -> Encoded {
         }
         Event::WorkflowRegistered(_)
         | Event::StreamCreated { .. }
+        | Event::StreamSequenced { .. }
         | Event::StreamClosed { .. }
         | Event::StreamDeleted { .. }
         | Event::Run { .. } => kernel_event(event, place),

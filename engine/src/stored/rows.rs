@@ -4,14 +4,14 @@ use bytes::Bytes;
 
 use super::error::StoredError;
 use super::row_name::{envelope_kind, row_key, row_name};
-use super::{envelope, kind_name, v1};
+use super::{envelope, kind_name, v1, v2};
 use crate::row::{RowImage, RowName};
 
 /// The row's value. The checksum covers its key, and a `Start` carries its name, which its hashed id does not tell.
 /// Panics when the image is not one of this name.
 pub fn encode_row(name: &RowName, image: &RowImage) -> Bytes {
     let (kind, id) = row_key(name);
-    v1::row::write(name, kind, &id, image)
+    v2::write(kind, &id, image).unwrap_or_else(|| v1::row::write(name, kind, &id, image))
 }
 
 /// Reads the row that stands under `name`.
@@ -30,6 +30,7 @@ pub fn read_row(kind: u8, id: &[u8], bytes: &[u8]) -> Result<(RowName, RowImage)
     }
     let v1::row::Read { image, name } = match opened.version {
         1 => v1::row::open(&opened, kind)?,
+        2 => v1::row::Read { image: v2::open(&opened, kind)?, name: None },
         version => return Err(StoredError::UnknownVersion { kind: kind_name(opened.kind), version }),
     };
     let name = match name {

@@ -79,17 +79,70 @@ fn expressions_know_the_workflow_the_task_and_the_runtime() {
     let body = "do:
   - here:
       set:
-        name: '${ $workflow.definition.name }'
-        started: '${ $workflow.startedAt.epoch.milliseconds }'
+        name: '${ $workflow.definition.document.name }'
+        started: '${ $workflow.startedAt }'
         input: '${ $workflow.input }'
         task: '${ $task.name }'
         at: '${ $task.reference }'
         runtime: '${ $runtime.name }'";
     let expect = json!({
-        "name": "flow", "started": 1_795_493_220_000_u64, "input": {"n": 1}, "task": "here", "at": "/do/0/here",
-        "runtime": "headwater",
+        "name": "flow", "input": {"n": 1}, "task": "here", "at": "/do/0/here", "runtime": "headwater",
+        "started": {
+            "iso8601": "2026-11-24T04:07:00.000Z",
+            "epoch": {"seconds": 1_795_493_220, "milliseconds": 1_795_493_220_000_u64},
+        },
     });
     check(body, &json!({"n": 1}), &expect);
+}
+
+#[test]
+fn a_definition_is_its_own_data() {
+    let body = "do:
+  - first: { set: { n: 1 } }
+  - here:
+      metadata: { note: kept }
+      set: { tasks: '${ [$workflow.definition.do[] | keys[0]] }', note: '${ $task.definition.metadata.note }' }";
+    check(body, &json!({}), &json!({"tasks": ["first", "here"], "note": "kept"}));
+}
+
+/// What the task was given and what it made, before `input.from` and `output.as` change either.
+#[test]
+fn a_task_knows_its_raw_input_and_output() {
+    let body = "do:
+  - here:
+      if: '${ $task.input.n == 1 }'
+      input: { from: '${ { n: ($task.input.n + 10) } }' }
+      set: { made: '${ .n }', raw: '${ $task.input.n }' }
+      output: { as: '${ { input: $task.input, output: $task.output, again: .made } }' }
+      export: { as: '${ { raw: $task.output, shaped: . } }' }
+  - then: { set: '${ { data: ., context: $context } }' }";
+    let (input, output) = (json!({"n": 1}), json!({"made": 11, "raw": 1}));
+    let shaped = json!({"input": input, "output": output, "again": 11});
+    check(body, &input, &json!({"data": shaped, "context": {"raw": output, "shaped": shaped}}));
+}
+
+#[test]
+fn a_step_s_output_is_its_task_s() {
+    let mut harness = Harness::of(
+        "do:\n  - here: { call: worker, with: { task: t }, output: { as: '${ { all: $task, got: .x } }' } }",
+    );
+    let run = harness.start(&json!({"n": 1}));
+    harness.complete(&json!({"x": 2}));
+    let output = harness.output(run);
+    assert_eq!(
+        (&output["got"], &output["all"]["output"], &output["all"]["input"]),
+        (&json!(2), &json!({"x": 2}), &json!({"n": 1}))
+    );
+    assert_eq!(output["all"]["definition"]["call"], json!("worker"));
+}
+
+#[test]
+fn the_workflow_is_known_before_its_first_task() {
+    let body =
+        "input: { from: '${ { name: $workflow.definition.document.name, raw: $workflow.input, by: $runtime.name } }' }
+do:
+  - a: { set: '${ . }' }";
+    check(body, &json!({"n": 1}), &json!({"name": "flow", "raw": {"n": 1}, "by": "headwater"}));
 }
 
 #[test]

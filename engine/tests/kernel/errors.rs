@@ -123,6 +123,27 @@ fn a_retried_try_begins_again_later_and_gives_up_in_the_end() {
     assert_eq!(visits, ["/do/0/t/try/0/a", "/do/0/t/try/0/a@2", "/do/0/t/try/0/a@3"]);
 }
 
+/// Each of them is another visit, so that no two facts of a run have the same place.
+#[test]
+fn a_task_that_fails_as_it_is_entered_was_visited() {
+    for failing in [RAISE, "set: { x: '${ .why.deep.er }' }"] {
+        let mut harness = Harness::of(&format!(
+            "do:
+  - t:
+      try: [ {{ b: {{ {failing} }} }} ]
+      catch: {{ retry: {{ delay: {{ seconds: 1 }}, limit: {{ attempt: {{ count: 2 }} }} }} }}"
+        ));
+        let run = harness.start(&json!({"why": "x"}));
+        while harness.partition.next_wake().is_some() {
+            harness.fire_next();
+        }
+        assert_eq!(harness.status(run), RunStatus::Completed);
+        let raised = |event| if let RunEvent::ErrorRaised { path, .. } = event { Some(path) } else { None };
+        let places: Vec<String> = harness.history(run).into_iter().filter_map(raised).collect();
+        assert_eq!(places, ["/do/0/t/try/0/b", "/do/0/t/try/0/b@2", "/do/0/t/try/0/b@3"], "{failing}");
+    }
+}
+
 #[test]
 fn a_retry_may_have_conditions_of_its_own() {
     let body = |condition: &str| {

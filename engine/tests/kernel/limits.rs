@@ -69,6 +69,7 @@ fn an_append_has_a_largest_event_and_a_largest_count() {
             events,
             producer: None,
             expected: None,
+            sequence: None,
             create: true,
             close: false,
         }))

@@ -14,6 +14,7 @@ fn append(producer: &str, epoch: u64, sequence: u64, count: u64) -> AppendEvents
         events: (0..count).map(|n| json(&json!({"by": producer, "sequence": sequence, "n": n}))).collect(),
         producer: Some(ProducerStamp { id, epoch, sequence }),
         expected: None,
+        sequence: None,
         create: true,
         close: false,
     }
@@ -33,6 +34,25 @@ fn a_request_is_taken_once() {
     assert_eq!(send(&mut harness, append("p", 0, 1, 3)), Ok((Some(2), 5, false)));
     assert_eq!(send(&mut harness, append("p", 0, 1, 3)), Ok((Some(2), 5, true)));
     assert_eq!(send(&mut harness, append("p", 0, 0, 2)), Ok((None, 5, true)), "an older one, wherever it stands");
+}
+
+/// A producer that comes back without its count finds it again.
+#[test]
+fn the_highest_sequence_is_told_also_to_a_duplicate() {
+    let mut harness = Harness::new();
+    let highest = |harness: &mut Harness, append: AppendEvents| {
+        let (_, answer) = harness.send(&Command::AppendEvents(Box::new(append))).expect("taken or known");
+        let Answer::Appended { producer_sequence, duplicate, .. } = answer else { panic!("{answer:?}") };
+        (producer_sequence, duplicate)
+    };
+    for sequence in 0..3 {
+        assert_eq!(highest(&mut harness, append("p", 0, sequence, 1)), (Some(sequence), false));
+    }
+    assert_eq!(highest(&mut harness, append("p", 0, 0, 1)), (Some(2), true));
+    // A repeated request is known before its own sequence could be called passed.
+    let sequenced = AppendEvents { sequence: Some("a".to_owned()), ..append("p", 0, 3, 1) };
+    assert_eq!(highest(&mut harness, sequenced.clone()), (Some(3), false));
+    assert_eq!(highest(&mut harness, sequenced), (Some(3), true));
 }
 
 #[test]

@@ -163,6 +163,7 @@ fn append(whom: u8, how: u8) -> Command {
             sequence: u64::from(how % 8),
         }),
         expected: None,
+        sequence: how.is_multiple_of(3).then(|| how.to_string()),
         create: !how.is_multiple_of(16),
         close: how % 32 == 31,
     }))

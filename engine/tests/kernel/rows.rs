@@ -45,6 +45,7 @@ fn append(sequence: u64) -> Command {
         events: vec![json(&json!(sequence))],
         producer: Some(ProducerStamp { id, epoch: 0, sequence }),
         expected: None,
+        sequence: None,
         create: true,
         close: false,
     }))

@@ -128,6 +128,7 @@ fn runs_do_not_disturb_each_other() {
         | Event::WorkflowRegistered(_)
         | Event::StreamCreated { .. }
         | Event::EventAppended { .. }
+        | Event::StreamSequenced { .. }
         | Event::StreamClosed { .. }
         | Event::StreamDeleted { .. } => None,
     });

@@ -22,6 +22,7 @@ fn append(text: &str, count: usize) -> AppendEvents {
         events: (0..count).map(|n| json(&json!(n))).collect(),
         producer: None,
         expected: None,
+        sequence: None,
         create: false,
         close: false,
     }
@@ -32,7 +33,13 @@ fn send(harness: &mut Harness, append: AppendEvents) -> Result<Answer, Rejection
 }
 
 fn appended(offset: Option<u64>, end: u64, closed: bool) -> Answer {
-    Answer::Appended { offset: offset.map(Offset::new), end: Offset::new(end), duplicate: false, closed }
+    Answer::Appended {
+        offset: offset.map(Offset::new),
+        end: Offset::new(end),
+        duplicate: false,
+        closed,
+        producer_sequence: None,
+    }
 }
 
 #[test]
@@ -85,7 +92,28 @@ fn a_closed_stream_takes_nothing_more() {
     let closed = Err(Rejection::StreamClosed { name: name("a"), end: Offset::new(1) });
     assert_eq!(send(&mut harness, append("a", 1)), closed);
     let again = send(&mut harness, AppendEvents { close: true, ..append("a", 0) });
-    assert_eq!(again, Ok(Answer::Appended { offset: None, end: Offset::new(1), duplicate: true, closed: true }));
+    let (end, producer_sequence) = (Offset::new(1), None);
+    assert_eq!(again, Ok(Answer::Appended { offset: None, end, duplicate: true, closed: true, producer_sequence }));
+}
+
+#[test]
+fn a_writer_s_own_sequence_only_grows() {
+    let mut harness = Harness::new();
+    let with = |sequence: &str| {
+        let sequence = Some(sequence.to_owned());
+        AppendEvents { sequence, create: true, ..append("a", 1) }
+    };
+    let passed = |last: &str, got: &str| Err(Rejection::SequencePassed { last: last.to_owned(), got: got.to_owned() });
+    assert_eq!(send(&mut harness, with("09")), Ok(appended(Some(0), 1, false)));
+    assert_eq!(send(&mut harness, with("10")), Ok(appended(Some(1), 2, false)));
+    assert_eq!(send(&mut harness, with("10")), passed("10", "10"));
+    assert_eq!(send(&mut harness, with("2")), Ok(appended(Some(2), 3, false)), "texts, not numbers");
+    assert_eq!(send(&mut harness, append("a", 1)), Ok(appended(Some(3), 4, false)), "without one there is no order");
+    assert_eq!(send(&mut harness, with("11")), passed("2", "11"));
+    assert_eq!(harness.replayed().digest(), harness.partition.digest(), "it is in the log");
+    let key = StreamKey { tenant: TenantId::default(), name: name("a") };
+    assert_eq!(harness.replayed().stream(&key), harness.partition.stream(&key));
+    assert!(matches!(send(&mut harness, with(&"z".repeat(257))), Err(Rejection::TooLarge { .. })));
 }
 
 #[test]

@@ -37,6 +37,7 @@ impl<B: Backend> State<B> {
             events: vec![self.payload(data, "the event")?],
             producer: producer.map(|id| Producer { id, epoch, seq }),
             expected: None,
+            sequence: None,
             create: true,
             close: false,
         };

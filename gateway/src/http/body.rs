@@ -6,7 +6,7 @@ use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use protocol::json::{MAX_NESTING, is_too_nested};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,15 +20,37 @@ use crate::limits::Limits;
 /// The media type of JSON.
 pub(super) const JSON: &str = "application/json";
 
+/// How much of a body that is too large is taken in and thrown away, in bodies of the largest size: whoever still sends
+/// does not read, and would never learn why the connection broke.
+const THROWN_AWAY: usize = 4;
+
 /// All of a body, if it is small enough and comes in time.
 pub(super) async fn read(body: Body, most: usize, limits: &Limits) -> Result<Bytes, Problem> {
-    let collected = timeout(limits.body_time, Limited::new(body, most).collect()).await;
-    match collected {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large("the body", most)),
+    match timeout(limits.body_time, take(body, most)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(too_large("the body", most)),
         Ok(Err(error)) => Err(Problem::bad_request(format!("the body did not arrive: {error}"))),
         Err(_) => Err(Problem::bad_request("the body did not arrive in time").status(StatusCode::REQUEST_TIMEOUT)),
     }
+}
+
+/// `None`: it is larger than `most`.
+async fn take(mut body: Body, most: usize) -> Result<Option<Bytes>, axum::Error> {
+    let (mut parts, mut bytes) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(part) = frame?.into_data() else { continue };
+        bytes = bytes.saturating_add(part.len());
+        if bytes <= most {
+            parts.push(part);
+        } else if bytes > most.saturating_mul(THROWN_AWAY) {
+            break;
+        }
+    }
+    let whole = match parts.as_slice() {
+        [one] => one.clone(),
+        parts => parts.concat().into(),
+    };
+    Ok((bytes <= most).then_some(whole))
 }
 
 pub(super) fn too_large(what: &str, most: usize) -> Problem {

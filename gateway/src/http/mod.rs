@@ -1,6 +1,7 @@
 //! The HTTP side: which path leads where, and what all answers have in common.
 
 mod body;
+mod cross_origin;
 mod health;
 mod runs;
 mod socket;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -25,8 +26,6 @@ use crate::gateway::Gateway;
 use crate::metrics::Registry;
 
 type Shared<B> = State<Arc<Gateway<B>>>;
-
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// What clients reach.
 pub(crate) fn router<B: Backend>(gateway: &Arc<Gateway<B>>) -> Router {
@@ -66,6 +65,7 @@ fn finish<B: Backend>(router: Router<Arc<Gateway<B>>>, gateway: &Arc<Gateway<B>>
             Problem::new(Code::BadRequest, format!("{path} does not take {method}"))
                 .status(axum::http::StatusCode::METHOD_NOT_ALLOWED)
         })
+        .layer(middleware::from_fn_with_state(Arc::clone(gateway), cross_origin::admit::<B>))
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), account::<B>))
         .with_state(Arc::clone(gateway))
 }
@@ -77,8 +77,6 @@ async fn account<B: Backend>(State(gateway): Shared<B>, request: Request, next: 
     if let Some(code) = response.extensions().get::<Code>() {
         gateway.metrics.refused(*code);
     }
-    let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -145,7 +145,7 @@ impl Client {
 /// A socket written by hand: the upgrade is done, the rest is up to the test.
 pub(crate) async fn by_hand(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("connects");
-    let request = "GET /v1/ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    let request = "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut head = Vec::new();

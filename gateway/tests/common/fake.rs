@@ -44,6 +44,7 @@ struct State {
     calls: Vec<String>,
     not_ready: Option<Refusal>,
     reads: usize,
+    failing: usize,
 }
 
 #[derive(Clone)]
@@ -55,6 +56,7 @@ struct Stream {
     content_type: Option<String>,
     producers: HashMap<String, (u64, u64)>,
     closed_by: Option<Producer>,
+    sequence: Option<String>,
 }
 
 impl Default for Fake {
@@ -127,6 +129,18 @@ impl Fake {
 
     pub(crate) fn delete(&self, name: &str) {
         self.change(|state| state.streams.remove(&stream(name)));
+    }
+
+    /// Deletes a stream and makes it again, before anyone can look.
+    pub(crate) fn recreate(&self, name: &str) {
+        self.change(|state| {
+            state.make(&stream(name), None);
+        });
+    }
+
+    /// The next looks at streams and reads fail, so many of them.
+    pub(crate) fn fail_reads(&self, count: usize) {
+        self.change(|state| state.failing = count);
     }
 
     pub(crate) fn restore_from_backup(&self) {
@@ -227,9 +241,18 @@ impl State {
             content_type,
             producers: HashMap::new(),
             closed_by: None,
+            sequence: None,
         };
         self.streams.insert(name.clone(), stream);
         self.streams.get_mut(name).expect("just made")
+    }
+
+    /// For a while nothing can be read.
+    fn may_read(&mut self) -> Result<(), Refusal> {
+        let fails = self.failing > 0;
+        self.failing = self.failing.saturating_sub(1);
+        let unavailable = || Refusal::new(Code::Unavailable, "the partition moves").retry_after_ms(10);
+        if fails { Err(unavailable()) } else { Ok(()) }
     }
 
     fn info(&self, name: &StreamName) -> Result<StreamInfo, Refusal> {
@@ -254,7 +277,7 @@ impl State {
     }
 
     fn append(&mut self, request: Append) -> Result<Appended, Refusal> {
-        let Append { stream: name, events, producer, create, close, .. } = request;
+        let Append { stream: name, events, producer, create, close, sequence, .. } = request;
         if create && !self.streams.contains_key(&name) {
             self.make(&name, None);
         }
@@ -267,11 +290,17 @@ impl State {
         if let Some(producer) = &producer
             && !stream.admits(producer)?
         {
-            return Ok(Appended { offset: None, cursor: end(stream), duplicate: true, closed: stream.closed });
+            let producer_seq = stream.producers.get(producer.id.as_str()).map(|(_, seq)| *seq);
+            let (cursor, closed) = (end(stream), stream.closed);
+            return Ok(Appended { offset: None, cursor, duplicate: true, closed, producer_seq });
         }
         if stream.closed {
             return Err(Refusal::new(Code::StreamClosed, format!("stream {name} is closed")));
         }
+        if sequence.is_some() && sequence <= stream.sequence {
+            return Err(Refusal::new(Code::SequenceConflict, "it was passed"));
+        }
+        stream.sequence = sequence.or(stream.sequence.take());
         let offset = Offset::new(stream.events.len() as u64);
         for payload in events {
             stream.push("event", payload);
@@ -279,11 +308,13 @@ impl State {
         if let Some(producer) = &producer {
             stream.producers.insert(producer.id.as_str().to_owned(), (producer.epoch, producer.seq));
         }
+        let producer_seq = producer.as_ref().map(|producer| producer.seq);
         if close {
             stream.closed = true;
             stream.closed_by = producer;
         }
-        Ok(Appended { offset: Some(offset), cursor: end(stream), duplicate: false, closed: stream.closed })
+        let (cursor, closed) = (end(stream), stream.closed);
+        Ok(Appended { offset: Some(offset), cursor, duplicate: false, closed, producer_seq })
     }
 
     fn read(&mut self, request: &Read) -> Result<ReadReply, Refusal> {
@@ -356,7 +387,8 @@ impl Backend for Fake {
     }
 
     fn stream(&self, _: &TenantId, stream: StreamName) -> impl Answer<StreamInfo> {
-        std::future::ready(self.state().info(&stream))
+        let mut state = self.state();
+        std::future::ready(state.may_read().and_then(|()| state.info(&stream)))
     }
 
     fn read(&self, _: &TenantId, request: Read) -> impl Answer<ReadReply> {
@@ -366,7 +398,11 @@ impl Backend for Fake {
             let until = Instant::now() + Duration::from_millis(request.wait_ms);
             let mut changed = fake.inner.changed.subscribe();
             loop {
-                let reply = fake.state().read(&request)?;
+                let reply = {
+                    let mut state = fake.state();
+                    state.may_read()?;
+                    state.read(&request)?
+                };
                 let waits = reply.events.is_empty() && !reply.info.closed;
                 if !waits || timeout_at(until, changed.changed()).await.is_err() {
                     return Ok(reply);

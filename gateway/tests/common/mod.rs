@@ -7,7 +7,7 @@ pub(crate) mod http;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway::{Limits, Options};
+use gateway::{Limits, Options, WebAccess};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -30,13 +30,17 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
+        Self::open_to(WebAccess::default(), limits).await
+    }
+
+    pub(crate) async fn open_to(web: WebAccess, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let admin = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let admin_address = admin.local_addr().expect("bound");
         let fake = Fake::default();
         let (shutdown, stop) = oneshot::channel::<()>();
-        let options = Options { node: "test".into(), admin: Some(admin), registry: Registry::new(), limits };
+        let options = Options { node: "test".into(), admin: Some(admin), registry: Registry::new(), limits, web };
         let backend = fake.clone();
         let serving = tokio::spawn(async move {
             let stopped = async { drop(stop.await) };

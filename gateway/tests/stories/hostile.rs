@@ -214,7 +214,7 @@ async fn who_pings_without_reading_is_not_kept_in_memory() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_dropped() {
     let server = Server::with(Limits { header_time: Duration::from_millis(50), ..quick() }).await;
-    for said in [&b""[..], b"P", b"GET /healthz HTTP/1.1\r\nhost: a\r\n"] {
+    for said in [&b""[..], b"P", b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"] {
         let mut stream = TcpStream::connect(server.address).await.expect("connects");
         stream.write_all(said).await.expect("sent");
         let mut answer = Vec::new();
@@ -234,7 +234,7 @@ async fn more_sockets_than_the_limit_are_sent_elsewhere() {
     let server = Server::with(Limits { connections: 1, ..quick() }).await;
     let _first = Client::connect(server.address).await;
     let mut second = TcpStream::connect(server.address).await.expect("connects");
-    let upgrade = "GET /v1/ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    let upgrade = "GET /v1/ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     second.write_all(upgrade.as_bytes()).await.expect("sent");
     let mut head = [0; 12];

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod browsers;
 mod commands;
 mod drain;
 mod event_streams;

@@ -133,6 +133,33 @@ async fn the_last_events_close_the_stream_with_them() {
 }
 
 #[tokio::test]
+async fn a_writer_s_own_sequence_only_grows() {
+    let server = Server::start().await;
+    let at = server.address;
+    put(at, "/v1/streams/a", JSON, "").await;
+    let append = async |sequence: &str| {
+        let headers = [("content-type", JSON), ("stream-seq", sequence)];
+        request(at, "POST", "/v1/streams/a", &headers, b"1").await
+    };
+    for (sequence, expect) in [("09", 204), ("10", 204), ("10", 409), ("1", 409), ("a", 204), ("B", 409), ("", 400)] {
+        assert_eq!(append(sequence).await.status, expect, "{sequence}");
+    }
+    assert_eq!(append("a").await.problem(), "sequence_conflict");
+    assert_eq!(get(at, "/v1/streams/a").await.text(), "[1,1,1]");
+}
+
+#[tokio::test]
+async fn what_is_not_there_yet_is_refused_by_name() {
+    let server = Server::start().await;
+    for header in ["stream-ttl", "stream-expires-at", "stream-forked-from", "stream-fork-offset"] {
+        let reply = request(server.address, "PUT", "/v1/streams/a", &[(header, "1")], b"").await;
+        assert_eq!((reply.status, reply.problem().as_str()), (400, "bad_request"), "{header}");
+        assert!(reply.text().contains(header), "{}", reply.text());
+    }
+    assert_eq!(get(server.address, "/v1/streams/a").await.status, 404);
+}
+
+#[tokio::test]
 async fn a_producer_is_deduplicated() {
     let server = Server::start().await;
     let at = server.address;
@@ -144,6 +171,7 @@ async fn a_producer_is_deduplicated() {
     assert_eq!(append("1", "0").await.status, 200);
     let duplicate = append("1", "0").await;
     assert_eq!((duplicate.status, duplicate.header("producer-epoch")), (204, Some("1")));
+    assert_eq!(duplicate.header("producer-seq"), Some("0"), "the highest that was taken");
     let gap = append("1", "5").await;
     assert_eq!((gap.status, gap.problem()), (409, "producer_gap".into()));
     assert_eq!((gap.header("producer-expected-seq"), gap.header("producer-received-seq")), (Some("1"), Some("5")));
@@ -179,6 +207,8 @@ async fn what_cannot_be_appended_is_refused() {
     check(Some(JSON), format!("\"{}\"", "x".repeat(256 * 1024)).as_bytes(), 413, "too_large").await;
     check(Some(JSON), &[b"["[..].to_vec(), b"1,".repeat(1024), b"1]".to_vec()].concat(), 413, "too_large").await;
     check(Some(JSON), &vec![b' '; 4 * 1024 * 1024 + 1], 413, "too_large").await;
+    // Who is still sending gets the answer as well, instead of a broken connection.
+    check(Some(JSON), &vec![b' '; 12 * 1024 * 1024], 413, "too_large").await;
     assert_eq!(post(at, "/v1/streams/nowhere", "1").await.problem(), "stream_not_found");
     let ttl = request(at, "PUT", "/v1/streams/b", &[("stream-ttl", "60")], b"").await;
     assert_eq!((ttl.status, ttl.problem()), (400, "bad_request".into()));

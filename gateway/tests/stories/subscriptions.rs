@@ -435,3 +435,37 @@ async fn subscriptions_take_turns() {
     }
     assert!(at_half.is_some_and(|other| other > 0), "one had to wait for the other to finish: {at_half:?}");
 }
+
+#[tokio::test]
+async fn a_stream_that_is_made_again_is_a_gap_for_who_follows() {
+    let server = server_with(5).await;
+    let mut client = started(&server, "now").await;
+    subbed(&mut client).await;
+    server.fake.append("a", "event", 1);
+    client.events(1).await;
+    let old = server.fake.cursor("a", 6);
+    server.fake.recreate("a");
+    server.fake.append("a", "event", 2);
+    match client.frame().await {
+        ServerFrame::Gap { from: Some(from), to, reason: Code::OtherStream, .. } => {
+            assert_eq!((from, to), (old, server.fake.cursor("a", 0)));
+        }
+        other => panic!("expected a gap, got {other:?}"),
+    }
+    check_dense(&client.events(2).await, 0);
+}
+
+#[tokio::test]
+async fn a_partition_that_cannot_answer_for_a_while_costs_nothing_but_time() {
+    let server = server_with(100).await;
+    server.fake.fail_reads(3);
+    let mut client = started(&server, "begin").await;
+    subbed(&mut client).await;
+    server.fake.fail_reads(3);
+    check_dense(&client.events(100).await, 0);
+    for round in 0..5 {
+        server.fake.fail_reads(3);
+        server.fake.append("a", "event", 10);
+        check_dense(&client.events(10).await, 100 + 10 * round);
+    }
+}

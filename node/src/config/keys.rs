@@ -112,6 +112,14 @@ pub(crate) static KEYS: &[Key] = &[
     whole("storage.segment_mib", "256", 1, 4096, "A segment is sealed at this size: the unit that retention drops."),
     whole("storage.segment_age_ms", "3600000", 60_000, 720 * HOUR_MS, "A segment is sealed at this age at the latest."),
     whole("storage.tail_mib", "16", 1, 4096, "Memory for recent events, shared by all who follow live."),
+    whole(
+        "storage.floor_mib",
+        "256",
+        0,
+        1024 * 1024,
+        "Free space of the disk at which nothing more is written; reads go on. Writing goes on by itself once there is \
+         an eighth more.",
+    ),
     whole("gateway.hello_ms", "5000", 100, 60_000, "How long a new socket may take to say hello."),
     whole("gateway.heartbeat_ms", "20000", 1_000, HOUR_MS, "How often a quiet socket is pinged."),
     whole("gateway.pong_ms", "8000", 100, 600_000, "How long the answer to a ping may take."),
@@ -126,6 +134,19 @@ pub(crate) static KEYS: &[Key] = &[
     whole("gateway.max_subscriptions", "128", 1, 10_000, "Subscriptions of one socket."),
     whole("gateway.max_commands_in_flight", "1024", 1, 65_536, "Commands of one socket that wait for their answer."),
     whole("gateway.max_message_bytes", "524288", 1024, 64 * 1024 * 1024, "The largest message a socket may send."),
+    other(
+        "gateway.allowed_origins",
+        "none",
+        Kind::Origins,
+        "Sites whose web pages may use this node from a browser, as a list. Pages of all others are refused.",
+    ),
+    other(
+        "gateway.allowed_hosts",
+        "none",
+        Kind::Hosts,
+        "Names by which clients may reach this node besides `localhost` and loopback addresses, as a list: those of \
+         proxies before it.",
+    ),
     whole(
         "workers.reclaim_ms",
         "10000",

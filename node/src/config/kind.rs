@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
+
+use gateway::{HostName, WebOrigin};
 
 use super::ProblemCode;
 use crate::telemetry::LogLevel;
@@ -27,6 +30,10 @@ pub(crate) enum Kind {
     /// An address and port of this machine itself.
     LoopbackAddress,
     LogLevel,
+    /// Sites of web pages, or `none`.
+    Origins,
+    /// Names of this node, or `none`.
+    Hosts,
     Choice {
         allowed: &'static [&'static str],
         not_yet: &'static [&'static str],
@@ -43,6 +50,8 @@ pub(crate) enum Value {
     Text(String),
     Address(SocketAddr),
     LogLevel(LogLevel),
+    Origins(Vec<WebOrigin>),
+    Hosts(Vec<HostName>),
 }
 
 /// Why a text is not taken; the message continues "`key` is `text`, but …".
@@ -50,6 +59,9 @@ pub(crate) struct Fault {
     pub(crate) code: ProblemCode,
     pub(crate) message: String,
 }
+
+/// An empty list, which an empty text is not.
+pub(crate) const NONE: &str = "none";
 
 const NO_REMOTE: &str = "this version has neither authentication nor TLS, so it listens only on this machine itself: \
     127.0.0.1 or [::1]; let a proxy that has both stand before it";
@@ -72,8 +84,15 @@ impl Kind {
                 code: ProblemCode::WrongKind,
                 message: format!("{error}; {self} is expected"),
             }),
+            Self::Origins => list(text).map(Value::Origins),
+            Self::Hosts => list(text).map(Value::Hosts),
             Self::Choice { allowed, not_yet } => self.choice(text, allowed, not_yet),
         }
+    }
+
+    /// Whether a file may say it as a list.
+    pub(crate) const fn is_list(self) -> bool {
+        matches!(self, Self::Origins | Self::Hosts)
     }
 
     fn whole(self, text: &str, min: u64, max: u64) -> Result<Value, Fault> {
@@ -123,6 +142,18 @@ impl Kind {
     }
 }
 
+/// Each part of the text by itself.
+fn list<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Vec<T>, Fault> {
+    if text == NONE {
+        return Ok(Vec::new());
+    }
+    let read = |part: &str| {
+        let wrong = |error| Fault { code: ProblemCode::WrongKind, message: format!("{error}") };
+        part.trim().parse::<T>().map_err(wrong)
+    };
+    text.split(',').map(read).collect()
+}
+
 /// What is allowed, as a noun: "a whole number from 1 to 1024".
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,6 +166,8 @@ impl fmt::Display for Kind {
             Self::LoopbackAddress => {
                 f.write_str("an address of this machine itself with a port, such as 127.0.0.1:7400")
             }
+            Self::Origins => f.write_str("`none` or sites such as https://app.example.com"),
+            Self::Hosts => f.write_str("`none` or names such as node.example.com"),
             Self::LogLevel => f.write_str("a level (off, error, warn, info, debug, trace) or levels by module"),
             Self::Choice { allowed, .. } => {
                 for (n, word) in allowed.iter().enumerate() {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use gateway::{HostName, WebOrigin};
+
 use super::keys::{self, KEYS, Key, State};
-use super::kind::Value;
+use super::kind::{NONE, Value};
 use super::{ConfigError, Origin, Problem, ProblemCode, suggest};
 use crate::config_file::{ConfigFile, Member, Written};
 use crate::telemetry::LogLevel;
@@ -57,8 +59,13 @@ impl Settings {
         match member.written {
             Written::Value(text) => self.put(key, &text, member.value_at),
             Written::Nothing => self.refuse(member.name_at, ProblemCode::NoValue, no_value(key)),
-            Written::List | Written::Section(_) => {
-                let message = format!("`{}` has one value: {} is expected", key.path, key.kind);
+            Written::List(Some(parts)) if key.kind.is_list() => {
+                let text = if parts.is_empty() { NONE.to_owned() } else { parts.join(", ") };
+                self.put(key, &text, member.value_at);
+            }
+            Written::List(_) | Written::Section(_) => {
+                let shape = if key.kind.is_list() { "is a list of plain values" } else { "has one value" };
+                let message = format!("`{}` {shape}: {} is expected", key.path, key.kind);
                 self.refuse(member.value_at, ProblemCode::WrongKind, message);
             }
         }
@@ -68,7 +75,7 @@ impl Settings {
         match member.written {
             Written::Section(members) => self.put_section(path, members),
             Written::Nothing => {}
-            Written::Value(_) | Written::List => {
+            Written::Value(_) | Written::List(_) => {
                 self.refuse(member.value_at, ProblemCode::WrongKind, is_a_section(path));
             }
         }
@@ -148,9 +155,13 @@ impl Settings {
         match &self.get(path).0 {
             Value::Whole(number) => Some(*number),
             Value::Auto => None,
-            other @ (Value::Decimal(_) | Value::Flag(_) | Value::Text(_) | Value::Address(_) | Value::LogLevel(_)) => {
-                mistaken(path, other)
-            }
+            other @ (Value::Decimal(_)
+            | Value::Flag(_)
+            | Value::Text(_)
+            | Value::Address(_)
+            | Value::LogLevel(_)
+            | Value::Origins(_)
+            | Value::Hosts(_)) => mistaken(path, other),
         }
     }
 
@@ -176,6 +187,18 @@ impl Settings {
         let value = &self.get(path).0;
         let Value::Address(address) = value else { mistaken(path, value) };
         *address
+    }
+
+    pub(crate) fn origins(&self, path: &str) -> Vec<WebOrigin> {
+        let value = &self.get(path).0;
+        let Value::Origins(origins) = value else { mistaken(path, value) };
+        origins.clone()
+    }
+
+    pub(crate) fn hosts(&self, path: &str) -> Vec<HostName> {
+        let value = &self.get(path).0;
+        let Value::Hosts(hosts) = value else { mistaken(path, value) };
+        hosts.clone()
     }
 
     pub(crate) fn log_level(&self, path: &str) -> LogLevel {

@@ -51,6 +51,7 @@ fn the_defaults_are_the_documented_ones() {
             segment_bytes: 268435456,
             segment_age_ms: 3600000,
             tail_bytes: 16777216,
+            floor_bytes: 268435456,
         },
         gateway: GatewaySettings {
             hello_ms: 5000,
@@ -61,6 +62,8 @@ fn the_defaults_are_the_documented_ones() {
             max_subscriptions: 128,
             max_commands_in_flight: 1024,
             max_message_bytes: 524288,
+            allowed_origins: [],
+            allowed_hosts: [],
             backpressure_threshold_bytes: 65536,
         },
         reclaim_ms: 10000,
@@ -138,7 +141,7 @@ fn collect_paths(section: &str, members: &[Member], paths: &mut Vec<String>) {
         let path = if section.is_empty() { member.name.clone() } else { format!("{section}.{}", member.name) };
         match &member.written {
             Written::Section(members) => collect_paths(&path, members, paths),
-            Written::Value(_) | Written::Nothing | Written::List => paths.push(path),
+            Written::Value(_) | Written::Nothing | Written::List(_) => paths.push(path),
         }
     }
 }
@@ -180,6 +183,25 @@ fn what_is_not_yaml_is_refused_with_its_place() {
     insta::assert_snapshot!(check("- node\n"), @"node.yaml:1:1: a configuration consists of sections, such as `node:` with `listen: …` below it (wrong_kind)");
     insta::assert_snapshot!(check("headwater"), @"node.yaml:1:1: a configuration consists of sections, such as `node:` with `listen: …` below it (wrong_kind)");
     insta::assert_snapshot!(check("~: 1\n"), @"node.yaml:1:1: null is not allowed here (syntax)");
+}
+
+#[test]
+fn pages_and_names_are_lists() {
+    let listed =
+        from_text("gateway: {allowed_origins: ['https://a.example', 'http://b:8080'], allowed_hosts: [Node]}\n");
+    let one_text = from_flags(&[
+        ("gateway.allowed_origins", "https://a.example:443,http://b:8080"),
+        ("gateway.allowed_hosts", "node"),
+    ]);
+    let gateways = [listed, one_text].map(|config| config.unwrap_or_else(|error| panic!("{error}")).gateway);
+    assert_eq!(gateways[0], gateways[1]);
+    assert_eq!((gateways[0].allowed_origins.len(), gateways[0].allowed_hosts.len()), (2, 1));
+    let none = from_text("gateway: {allowed_origins: [], allowed_hosts: none}\n").expect("nobody else");
+    assert_eq!(none.gateway, from_text("").expect("the same").gateway);
+    let check = |text: &str| sentences(from_text(text));
+    insta::assert_snapshot!(check("gateway: {allowed_origins: ['*']}\n"), @r#"node.yaml:1:28: `gateway.allowed_origins` is `*`, but "*" is not the site of a web page: write it as https://name or http://name:port, and nothing behind it (wrong_kind)"#);
+    insta::assert_snapshot!(check("gateway: {allowed_origins: [{a: b}]}\n"), @"node.yaml:1:28: `gateway.allowed_origins` is a list of plain values: `none` or sites such as https://app.example.com is expected (wrong_kind)");
+    insta::assert_snapshot!(check("gateway: {allowed_hosts: ['https://node.example.com']}\n"), @r#"node.yaml:1:26: `gateway.allowed_hosts` is `https://node.example.com`, but "https://node.example.com" is not a host: write a name or an address, without scheme and port (wrong_kind)"#);
 }
 
 #[test]
@@ -248,6 +270,8 @@ fn bounds_are_inclusive() {
             | kind::Kind::Directory
             | kind::Kind::LoopbackAddress
             | kind::Kind::LogLevel
+            | kind::Kind::Origins
+            | kind::Kind::Hosts
             | kind::Kind::Choice { .. } => continue,
         };
         check(key.path, &(max + 1).to_string(), false);

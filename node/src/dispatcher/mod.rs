@@ -1,11 +1,12 @@
 //! Brings owed steps to workers. Leases are volatile: after a crash the kernel says again what is owed, and workers
 //! say what they hold.
 
+mod handed;
 mod queues;
 mod state;
 mod task;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Command, Effect, Token};
@@ -14,6 +15,7 @@ use gateway::backend::WorkerPush;
 use tokio::sync::Notify;
 use types::{PartitionId, TenantId, Timestamp};
 
+pub(crate) use handed::{Attempt, Handed};
 pub(crate) use state::{Settings, State};
 
 /// Commands that the node owes a partition because of what happened here.
@@ -23,6 +25,8 @@ pub(crate) type Owed = Vec<(PartitionId, Command)>;
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     state: Mutex<State>,
+    /// Taken after `state`.
+    handed: Mutex<Handed>,
     /// Wakes a worker that waits for its outbox.
     bells: Mutex<HashMap<String, Arc<Notify>>>,
     /// Wakes the alarm when an earlier deadline came in.
@@ -30,15 +34,23 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(settings: Settings) -> Self {
-        Self { state: Mutex::new(State::new(settings)), bells: Mutex::default(), alarm: Notify::new() }
+    pub(crate) fn new(settings: Settings, handed: Handed) -> Self {
+        let (state, handed) = (Mutex::new(State::new(settings)), Mutex::new(handed));
+        Self { state, handed, bells: Mutex::default(), alarm: Notify::new() }
     }
 
-    /// What a recovery found to be owed: maybe somebody holds it still.
-    pub(crate) fn recover(&self, partition: PartitionId, effects: Vec<Effect>, now: Timestamp) {
+    /// What a recovery found to be owed: maybe somebody holds it still, unless it is `known` what was handed to workers,
+    /// and this was not.
+    pub(crate) fn recover(
+        &self,
+        partition: PartitionId,
+        effects: Vec<Effect>,
+        known: Option<&BTreeSet<Attempt>>,
+        now: Timestamp,
+    ) {
         let mut state = self.lock();
         for effect in effects {
-            state.recover(partition, effect, now);
+            state.recover(partition, effect, known, now);
         }
     }
 
@@ -72,7 +84,13 @@ impl Dispatcher {
     pub(crate) fn poll(&self, worker: &str, max: usize, now: Timestamp) -> Option<(Vec<WorkerPush>, Arc<Notify>)> {
         let bell = self.bells.lock().unwrap_or_else(PoisonError::into_inner).get(worker)?.clone();
         let mut state = self.lock();
-        let pushes = state.poll(worker, max, now)?;
+        let (mut pushes, leaving) = state.poll(worker, max, now)?;
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !handed.note(&leaving, || state.handed()) {
+            // As if they were lost on their way: their time runs, and then they go to others.
+            pushes.retain(|push| !matches!(push, WorkerPush::Task(_)));
+        }
+        drop(handed);
         drop(self.settle(state));
         Some((pushes, bell))
     }

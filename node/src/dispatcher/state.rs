@@ -9,9 +9,9 @@ use gateway::backend::QueueSlots;
 use gateway::backend::WorkerPush;
 use types::{PartitionId, TenantId, Timestamp};
 
-use super::Owed;
 use super::queues::{Out, Queues, Worker};
 use super::task::{Holder, Key, QueueKey, Task};
+use super::{Attempt, Owed};
 use crate::translate::task_frame;
 
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +53,24 @@ impl State {
         }
     }
 
-    /// What a recovery found: maybe held, so not offered before it is claimed, disclaimed or the time is up.
-    pub(crate) fn recover(&mut self, partition: PartitionId, effect: Effect, now: Timestamp) {
+    /// What a recovery found: maybe held, so not offered before it is claimed or the time is up. What was handed to
+    /// nobody, where that is known, goes out at once.
+    pub(crate) fn recover(
+        &mut self,
+        partition: PartitionId,
+        effect: Effect,
+        known: Option<&BTreeSet<Attempt>>,
+        now: Timestamp,
+    ) {
         let until = now.plus_millis(self.settings.reclaim_ms);
+        let at_home = |attempt: Attempt| known.is_some_and(|known| !known.contains(&attempt));
         match effect {
+            Effect::Dispatch(offer) if at_home((offer.run, offer.step, offer.attempt)) => {
+                self.take(partition, Effect::Dispatch(offer), now);
+            }
+            Effect::CancelStep { run, step, attempt } if at_home((run, step, attempt)) => {
+                self.owed.push((partition, Command::DropStep { run, step, attempt }));
+            }
             Effect::Dispatch(offer) => self.insert(partition, offer, Holder::Maybe { until }),
             Effect::CancelStep { run, step, attempt } => {
                 let holder = Holder::Maybe { until };
@@ -120,23 +134,36 @@ impl State {
         }
     }
 
-    pub(crate) fn poll(&mut self, name: &str, max: usize, now: Timestamp) -> Option<Vec<WorkerPush>> {
+    /// Everything that a worker has or may have.
+    pub(crate) fn handed(&self) -> Vec<Attempt> {
+        let away = |holder: &Holder| match holder {
+            Holder::Maybe { .. } | Holder::Held { .. } | Holder::Orphaned { .. } => true,
+            Holder::Waiting { .. } | Holder::Outbox { .. } => false,
+        };
+        let away = self.tasks.iter().filter(|(_, task)| away(&task.holder));
+        away.map(|((run, step), task)| (*run, *step, task.attempt)).collect()
+    }
+
+    /// What the worker is sent, and which attempts leave with it.
+    pub(crate) fn poll(&mut self, name: &str, max: usize, now: Timestamp) -> Option<(Vec<WorkerPush>, Vec<Attempt>)> {
         let worker = self.workers.get_mut(name)?;
         worker.last_seen = now;
         let count = max.min(worker.outbox.len());
         let taken: Vec<Out> = worker.outbox.drain(..count).collect();
         let mut pushes = Vec::with_capacity(taken.len());
+        let mut leaving = Vec::new();
         for out in taken {
             match out {
                 Out::Push(push) => pushes.push(push),
                 Out::Task(key) => {
                     self.hold(key, Holder::Held { worker: name.to_owned(), started: now, last_sign: now });
-                    let offer = self.tasks.get(&key).and_then(|task| task.offer.as_deref());
-                    pushes.extend(offer.map(|offer| WorkerPush::Task(task_frame(offer, now))));
+                    let Some(offer) = self.tasks.get(&key).and_then(|task| task.offer.as_deref()) else { continue };
+                    leaving.push((offer.run, offer.step, offer.attempt));
+                    pushes.push(WorkerPush::Task(task_frame(offer, now)));
                 }
             }
         }
-        Some(pushes)
+        Some((pushes, leaving))
     }
 
     pub(crate) fn beat(&mut self, name: &str, token: &Token, now: Timestamp) -> bool {

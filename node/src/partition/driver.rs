@@ -5,19 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Answer, Command, Effect, Partition, Rejection};
+use engine::{Answer, Command, Effect, Partition};
 use storage::AppendError;
-use types::{PartitionId, Position};
+use types::{PartitionId, Position, Refusal};
 
 use super::host::Host;
 use super::lane::{Lane, LaneError, Leaving};
 use super::mailbox::Mailbox;
 use super::query::{Query, Release};
-use crate::limits;
-use crate::translate;
+use crate::{disk, limits, translate};
 
 /// What an asker is sent: made from the outcome and the state behind it, run at the gate.
-pub(crate) type Answerer = Box<dyn FnOnce(&Partition, Result<Answer, Rejection>) -> Release + Send>;
+pub(crate) type Answerer = Box<dyn FnOnce(&Partition, Result<Answer, Refusal>) -> Release + Send>;
 
 /// From outside.
 pub(crate) enum Request {
@@ -52,6 +51,8 @@ pub(crate) struct Driver {
     host: Arc<Host>,
     mailbox: Arc<Mailbox<Request, Notice>>,
     lanes: BTreeMap<PartitionId, Lane<Release>>,
+    /// What the node owes itself and cannot write down while the disk is full. Bounded like the notices it came by.
+    deferred: Vec<(PartitionId, Box<Command>)>,
     failed: bool,
 }
 
@@ -61,13 +62,14 @@ impl Driver {
         mailbox: Arc<Mailbox<Request, Notice>>,
         lanes: BTreeMap<PartitionId, Lane<Release>>,
     ) -> Self {
-        Self { host, mailbox, lanes, failed: false }
+        Self { host, mailbox, lanes, deferred: Vec::new(), failed: false }
     }
 
     /// Runs until the mailbox is stopped and all that was taken is durable, then leaves a checkpoint.
     pub(crate) fn run(mut self) -> Result<(), LaneError> {
         loop {
             let delivery = self.mailbox.take(self.patience(), limits::REQUESTS_PER_TURN);
+            self.catch_up()?;
             for notice in delivery.notices {
                 self.take_notice(notice)?;
             }
@@ -83,7 +85,8 @@ impl Driver {
                 break;
             }
         }
-        if !self.failed {
+        // On a full disk the next start reads the log back instead.
+        if !self.failed && self.may_write() {
             self.leave_checkpoints();
         }
         Ok(())
@@ -93,8 +96,26 @@ impl Driver {
         self.mailbox.depth() == 0 && self.lanes.values().all(Lane::is_settled)
     }
 
+    fn may_write(&self) -> bool {
+        self.host.space.is_writable()
+    }
+
+    /// Takes up what had to wait for room on the disk.
+    fn catch_up(&mut self) -> Result<(), LaneError> {
+        if self.deferred.is_empty() || !self.may_write() {
+            return Ok(());
+        }
+        for (partition, command) in std::mem::take(&mut self.deferred) {
+            self.owe(partition, command)?;
+        }
+        Ok(())
+    }
+
     /// Until the next timer; never so long that a clock which is set would matter much.
     fn patience(&self) -> Duration {
+        if !self.may_write() {
+            return Duration::from_millis(limits::DISK_FULL_PATIENCE_MS);
+        }
         let now = self.host.now();
         let next = self.lanes.values().filter_map(|lane| lane.partition().next_wake()).min();
         let wait_ms = next.map_or(1_000, |due| due.millis_since(now)).min(1_000);
@@ -105,10 +126,17 @@ impl Driver {
         match notice {
             Notice::Durable(partition, Ok(end)) => self.lane(partition).durable(end),
             Notice::Durable(_, Err(error)) => self.fail(&error),
-            Notice::Command(partition, command) => {
-                self.decide(partition, &command, |_, _| None)?;
-                self.flush(partition);
-            }
+            Notice::Command(partition, command) => self.owe(partition, command)?,
+        }
+        Ok(())
+    }
+
+    fn owe(&mut self, partition: PartitionId, command: Box<Command>) -> Result<(), LaneError> {
+        if self.may_write() {
+            self.decide(partition, &command, |_, _| None)?;
+            self.flush(partition);
+        } else {
+            self.deferred.push((partition, command));
         }
         Ok(())
     }
@@ -116,6 +144,10 @@ impl Driver {
     fn take_request(&mut self, partition: PartitionId, request: Request) -> Result<(), LaneError> {
         let host = self.host.clone();
         match request {
+            Request::Command { answer, .. } if !self.may_write() => {
+                let refusal = disk::full(&host.space);
+                self.lane(partition).look(&[], host.rows.as_ref(), |state| answer(state, Err(refusal)))
+            }
             Request::Command { command, answer } => {
                 self.decide(partition, &command, |state, outcome| Some(answer(state, outcome)))
             }
@@ -127,14 +159,14 @@ impl Driver {
         &mut self,
         partition: PartitionId,
         command: &Command,
-        answer: impl FnOnce(&Partition, Result<Answer, Rejection>) -> Option<Release>,
+        answer: impl FnOnce(&Partition, Result<Answer, Refusal>) -> Option<Release>,
     ) -> Result<(), LaneError> {
         let (host, now) = (self.host.clone(), self.host.now());
         let lane = self.lane(partition);
         host.metrics.commands.inc();
         lane.take(command, now, host.rows.as_ref(), &host.catalogue, |state, outcome| {
             host.metrics.rejections.inc_by(u64::from(outcome.is_err()));
-            answer(state, outcome)
+            answer(state, outcome.map_err(|rejection| translate::refusal(&rejection)))
         })?;
         if lane.is_full() {
             self.flush(partition);
@@ -149,7 +181,11 @@ impl Driver {
         self.host.log.append(batch, on_durable);
     }
 
+    /// A timer may be late, also because the disk is full; it is never early.
     fn fire_timers(&mut self) -> Result<(), LaneError> {
+        if !self.may_write() {
+            return Ok(());
+        }
         let now = self.host.now();
         let due: Vec<_> = self
             .lanes
@@ -226,10 +262,7 @@ pub(crate) fn answer<T: Send + 'static>(
     make: impl FnOnce(&Partition, Answer) -> T + Send + 'static,
 ) -> Answerer {
     Box::new(move |partition, outcome| {
-        let result = match outcome {
-            Ok(answer) => Ok(make(partition, answer)),
-            Err(rejection) => Err(translate::refusal(&rejection)),
-        };
+        let result = outcome.map(|answer| make(partition, answer));
         Box::new(move || drop(reply.send(result)))
     })
 }

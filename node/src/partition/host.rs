@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use storage::{Log, Rows};
+use storage::{Log, Rows, Space};
 use tokio::sync::watch;
 use types::{History, PartitionCount, PartitionId, Timestamp};
 
@@ -24,6 +24,8 @@ pub(crate) struct Host {
     pub(crate) fanout: Fanout,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) metrics: Metrics,
+    /// The room on the log's disk.
+    pub(crate) space: Arc<Space>,
     /// One mailbox for each driver; a partition belongs to driver `partition % drivers`. Set once at the start.
     pub(crate) mailboxes: OnceLock<Vec<Arc<Mailbox<Request, Notice>>>>,
     /// Why the node has to stop.

@@ -25,10 +25,22 @@ pub(crate) fn client_event(stored: &StoredRecord, run: Option<RunId>) -> Result<
         }
         Event::WorkflowRegistered(_)
         | Event::StreamCreated { .. }
+        | Event::StreamSequenced { .. }
         | Event::StreamClosed { .. }
         | Event::StreamDeleted { .. } => return Err("a record without a stream stands in one".to_owned()),
     };
     Ok(ClientEvent { offset: record.offset, time: record.time, kind: Cow::Borrowed(kind), source, payload })
+}
+
+/// Whether it is the end of a run whose output is the value that stood there last: the log keeps a value once.
+pub(crate) fn refers_to_the_last_value(stored: &StoredRecord, run: Option<RunId>) -> bool {
+    let event = stored::decode(&super::encoded(&stored.record), |_| run);
+    matches!(event, Ok(Event::Run { event: RunEvent::Completed { output: None }, .. }))
+}
+
+/// The event of a completed run with its output, wherever the log keeps that.
+pub(crate) fn with_output(event: ClientEvent, output: &Payload) -> ClientEvent {
+    ClientEvent { payload: Payload::json(json!({ "output": raw(output) }).to_string()), ..event }
 }
 
 /// The name and the members of a run's fact. docs/protocol.md lists them.

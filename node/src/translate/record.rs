@@ -81,6 +81,9 @@ pub(crate) fn moved(event: &Event, place: Place, partition: &Partition) -> Optio
         Event::Run { event, .. } if event.class() != Class::Attempt => grown(place.stream, event.closes()),
         Event::StreamClosed { stream } => ended(*stream, false),
         Event::StreamDeleted { stream } => ended(*stream, true),
-        Event::Run { .. } | Event::StreamCreated { .. } | Event::WorkflowRegistered(_) => None,
+        Event::Run { .. }
+        | Event::StreamCreated { .. }
+        | Event::StreamSequenced { .. }
+        | Event::WorkflowRegistered(_) => None,
     }
 }

@@ -11,6 +11,7 @@ pub(crate) fn refusal(rejection: &Rejection) -> Refusal {
         Rejection::ProducerGap { expected, got } => refusal.detail("expected", expected).detail("received", got),
         Rejection::ProducerFenced { current, .. } => refusal.detail("epoch", current),
         Rejection::SequenceConflict { actual, .. } => refusal.detail("head", actual),
+        Rejection::SequencePassed { last, .. } => refusal.detail("last", last),
         Rejection::StreamClosed { end, .. } => refusal.detail("head", end),
         Rejection::IdempotencyConflict { run, .. } => refusal.detail("run", run),
         Rejection::WorkflowExists(_)
@@ -50,7 +51,7 @@ const fn code(rejection: &Rejection) -> Code {
         Rejection::StreamClosed { .. } => Code::StreamClosed,
         Rejection::Reserved(_) => Code::ReservedName,
         Rejection::ContentType { .. } => Code::UnsupportedMediaType,
-        Rejection::SequenceConflict { .. } => Code::SequenceConflict,
+        Rejection::SequenceConflict { .. } | Rejection::SequencePassed { .. } => Code::SequenceConflict,
         Rejection::ProducerFenced { .. } => Code::ProducerFenced,
         Rejection::ProducerGap { .. } => Code::ProducerGap,
     }

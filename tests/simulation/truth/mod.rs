@@ -133,6 +133,7 @@ impl PartitionTruth {
             Event::EventAppended { stream, offset, payload, producer } => {
                 self.stream(*stream).absorb(*offset, payload, producer.as_ref());
             }
+            Event::StreamSequenced { stream, sequence } => self.stream(*stream).pass(sequence),
             Event::StreamClosed { stream } => self.stream(*stream).close(),
             Event::StreamDeleted { stream } => {
                 self.stream(*stream).delete();

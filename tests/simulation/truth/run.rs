@@ -92,8 +92,9 @@ impl RunTruth {
                 assert!(step.open && step.attempt == *attempt, "{step:?} is over: {event:?}");
                 step.open = false;
             }
-            RunEvent::TimerStarted { timer, .. } => self.set(timer.timer, timer.due),
-            RunEvent::ErrorCaught { retry: Some(timer), .. } => self.set(timer.timer, timer.due),
+            RunEvent::TimerStarted { timer, .. } | RunEvent::ErrorCaught { retry: Some(timer), .. } => {
+                self.set(timer.timer, timer.due);
+            }
             RunEvent::TimerFired { timer, .. } => self.fire(*timer, time),
             RunEvent::SignalReceived { id, .. } => {
                 let fresh = id.clone().is_none_or(|id| self.signals.insert(id));

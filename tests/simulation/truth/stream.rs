@@ -26,12 +26,21 @@ pub(crate) struct StreamTruth {
     pub(crate) requests: BTreeMap<(ProducerId, u64, u64), Offset>,
     producers: BTreeMap<ProducerId, Came>,
     nonces: BTreeSet<u64>,
+    /// The last sequence that a writer named.
+    sequence: Option<String>,
 }
 
 impl StreamTruth {
     pub(crate) fn new(name: StreamName) -> Self {
         let (producers, nonces, requests) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { name, events: Vec::new(), closed: false, deleted: false, requests, producers, nonces }
+        Self { name, events: Vec::new(), closed: false, deleted: false, requests, producers, nonces, sequence: None }
+    }
+
+    /// Sequences only grow, also over crashes.
+    pub(crate) fn pass(&mut self, sequence: &str) {
+        let name = &self.name;
+        assert!(self.sequence.as_deref() < Some(sequence), "{name}: {sequence:?} came behind {:?}", self.sequence);
+        self.sequence = Some(sequence.to_owned());
     }
 
     pub(crate) fn head(&self) -> Offset {

@@ -20,10 +20,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits for something that must happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(output) => output,
-        Err(_elapsed) => panic!("waited for {what} for {} s", PATIENCE.as_secs()),
-    }
+    let Ok(output) = tokio::time::timeout(PATIENCE, future).await else {
+        panic!("waited for {what} for {} s", PATIENCE.as_secs());
+    };
+    output
 }
 
 /// Asks until it is answered, through restarts of the node.
@@ -49,7 +49,14 @@ fn passes(error: &Error) -> bool {
         Error::Unreachable { .. } | Error::Unanswered { .. } => true,
         Error::Refused(_) | Error::Problem(_) => matches!(
             error.code(),
-            Some(Code::Draining | Code::Unavailable | Code::OutcomeUnknown | Code::QueueFull | Code::TooManyRequests)
+            Some(
+                Code::Draining
+                    | Code::Unavailable
+                    | Code::DiskFull
+                    | Code::OutcomeUnknown
+                    | Code::QueueFull
+                    | Code::TooManyRequests
+            )
         ),
         Error::NotUnderstood { .. } | Error::Unusable(_) => false,
     }

@@ -22,6 +22,8 @@ pub(crate) struct Home {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     settings: Vec<String>,
+    /// A program that runs the node's, with its arguments.
+    under: Vec<String>,
 }
 
 /// A node that is ready. Dropping it kills it.
@@ -38,12 +40,22 @@ impl Home {
         let (listen, admin) = (free_address(), free_address());
         // No story waits for clients to leave by themselves.
         let data = folder.path().join("data");
-        Self { folder, data, listen, admin, settings: Vec::new() }.set("node.drain_ms", "200")
+        Self { folder, data, listen, admin, settings: Vec::new(), under: Vec::new() }.set("node.drain_ms", "200")
+    }
+
+    /// With its data directory elsewhere.
+    pub(crate) fn at(data: &Path) -> Self {
+        Self { data: data.to_owned(), ..Self::new() }
+    }
+
+    /// The same data directory and settings for a node that another program runs.
+    pub(crate) fn under(&self, program: &[String]) -> Self {
+        Self { under: program.to_vec(), settings: self.settings.clone(), ..Self::at(&self.data) }
     }
 
     /// Another node's place with the same data directory.
     pub(crate) fn sharing(other: &Self) -> Self {
-        Self { data: other.data.clone(), ..Self::new() }
+        Self::at(&other.data)
     }
 
     #[must_use]
@@ -108,7 +120,7 @@ impl Home {
 
     fn command(&self) -> Command {
         let log = std::fs::File::create(self.log_file()).expect("the temporary directory can be written");
-        let mut command = program::command();
+        let mut command = program::command_under(&self.under);
         command.args(["serve", "--json", "--data"]).arg(&self.data);
         command.args(["--listen", &self.listen.to_string(), "--admin-listen", &self.admin.to_string()]);
         for setting in &self.settings {
@@ -136,10 +148,19 @@ impl NodeProcess {
 
     /// SIGTERM: it drains and ends.
     pub(crate) async fn stop(mut self) -> ExitStatus {
-        let pid = self.child.id().expect("it was not waited for").to_string();
+        let pid = self.pid().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill is there");
         assert!(told.success(), "the node was gone before it was told to stop");
         soon("the node to stop", self.child.wait()).await.expect("a child ends once")
+    }
+
+    /// It ends by itself.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        soon("the node to end", self.child.wait()).await.expect("a child ends once")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it was not waited for")
     }
 
     /// It has not ended.

@@ -106,7 +106,19 @@ impl fmt::Display for Printed {
 
 /// The binary with an environment that no story depends on.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(binary());
+    command_under(&[])
+}
+
+/// The same, run by another program.
+pub(crate) fn command_under(program: &[String]) -> Command {
+    let mut command = match program {
+        [] => Command::new(binary()),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary());
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HEADWATER_") {
             command.env_remove(name);

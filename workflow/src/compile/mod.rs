@@ -138,6 +138,15 @@ impl<'d> Compiler<'d> {
     fn required_version(&mut self, at: &At<'d>, name: &str) -> Option<String> {
         let Some(field) = at.field(name) else { return self.missing(at, name, "`document`") };
         let text = self.text(&field, name)?;
+        if text.len() > limits::MAX_VERSION_BYTES {
+            let most = limits::MAX_VERSION_BYTES;
+            self.problem(
+                &field,
+                "bad_version",
+                format!("`{name}` has {} bytes, at most {most} are allowed", text.len()),
+            );
+            return None;
+        }
         if semver::Version::parse(text).is_ok() {
             return Some(text.to_owned());
         }

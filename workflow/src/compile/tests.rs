@@ -430,6 +430,21 @@ do:
     ");
 }
 
+/// It is a part of keys, which are bounded.
+#[test]
+fn a_version_is_bounded() {
+    let of = |version: &str| {
+        compile(&format!(
+            "document: {{ dsl: '1.0.3', namespace: a, name: b, version: '{version}' }}\ndo: [ {{ a: {{ set: {{ a: 1 }} }} }} ]\n"
+        ))
+    };
+    assert!(of(&format!("1.0.0-{}", "a".repeat(122))).is_ok());
+    assert_snapshot!(shown(&of(&format!("1.0.0-{}", "a".repeat(123))).expect_err("too long")), @r"
+    1:59: `version` has 129 bytes, at most 128 are allowed
+        bad_version /document/version
+    ");
+}
+
 #[test]
 fn the_document_says_what_it_is() {
     assert_snapshot!(shown(&compile("do: [ { a: { set: { x: 1 } } } ]").expect_err("no document")), @r"

@@ -120,11 +120,16 @@ impl Expression {
         &self.source
     }
 
-    /// Whether it reads the variable, named without `$`. What no expression reads need not be put together.
-    pub fn uses(&self, variable: &str) -> bool {
+    /// Whether it reads the variable, named without `$`, or as `name.field` that field of it. What no expression reads
+    /// need not be put together.
+    pub fn uses(&self, name: &str) -> bool {
+        let (variable, field) = name.split_once('.').map_or((name, None), |(variable, field)| (variable, Some(field)));
         match &self.form {
-            Form::Path(path, _) => path.variable() == Some(variable),
-            Form::Resolved(resolved) => resolved.globals.iter().any(|name| name == variable),
+            Form::Path(path, _) => path.touches(variable, field),
+            Form::Resolved(resolved) => {
+                resolved.parts.iter().any(|part| part.touches(variable, field))
+                    || resolved.whole_globals.iter().any(|name| name == variable)
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! them, nothing else of it is taken in. A test holds every answer equal to that of the long way.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
@@ -33,8 +34,10 @@ impl PlainPath {
         if let Term::Part(at) = resolved.term { Some(resolved.parts[at].clone()) } else { None }
     }
 
-    pub(crate) fn variable(&self) -> Option<&str> {
-        self.variable.as_deref()
+    /// Whether it may read this field of the variable; `None`: any.
+    pub(crate) fn touches(&self, variable: &str, field: Option<&str>) -> bool {
+        let first = self.fields.first().map(String::as_str);
+        self.variable.as_deref() == Some(variable) && (field.is_none() || first.is_none() || first == field)
     }
 
     pub(crate) fn is_input(&self) -> bool {
@@ -94,6 +97,14 @@ fn lift_variables(term: &mut Term, globals: &[String], parts: &mut Vec<PlainPath
         return;
     }
     term.each_child(&mut |child| lift_variables(child, globals, parts));
+}
+
+/// The variables that are still read as a whole, by their numbers.
+pub(crate) fn whole_variables(term: &mut Term, found: &mut BTreeSet<usize>) {
+    if let Term::Global(at) = term {
+        found.insert(*at);
+    }
+    term.each_child(&mut |child| whole_variables(child, found));
 }
 
 /// Whether every use of the input is a plain path from it.

@@ -1,5 +1,7 @@
 //! From the text of an expression to resolved terms: every name is looked up here, so that evaluation finds them all.
 
+use std::collections::BTreeSet;
+
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{self, BinaryOp, Def, Term as Parsed};
 use jaq_core::{ops, path};
@@ -25,6 +27,8 @@ pub(crate) struct Resolved {
     pub(crate) definitions: Vec<Definition>,
     /// The variables that it takes from outside, without `$`.
     pub(crate) globals: Vec<String>,
+    /// Those of them that it reads as a whole; what it reads of the others are parts.
+    pub(crate) whole_globals: Vec<String>,
     /// The plain paths that it reads.
     pub(crate) parts: Vec<PlainPath>,
     /// Whether it uses its input in any other way.
@@ -48,8 +52,14 @@ pub(crate) fn resolve(source: &str, scope: &Scope) -> Result<Resolved, Vec<Synta
     if resolver.errors.is_empty() {
         let reads = shape::reads(&term);
         let Lifted { parts, whole_input } = parts::lift(&mut term, &resolver.globals);
-        let (definitions, globals) = (resolver.definitions, resolver.globals);
-        Ok(Resolved { term, definitions, globals, parts, whole_input, reads })
+        let (mut definitions, globals) = (resolver.definitions, resolver.globals);
+        let mut whole = BTreeSet::new();
+        parts::whole_variables(&mut term, &mut whole);
+        for definition in &mut definitions {
+            parts::whole_variables(&mut definition.body, &mut whole);
+        }
+        let whole_globals = whole.into_iter().map(|at| globals[at].clone()).collect();
+        Ok(Resolved { term, definitions, globals, whole_globals, parts, whole_input, reads })
     } else {
         Err(resolver.errors)
     }

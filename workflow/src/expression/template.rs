@@ -51,7 +51,7 @@ impl Template {
         }
     }
 
-    /// Whether any expression in it reads the variable, named without `$`.
+    /// Whether any expression in it reads the variable, named without `$`, or as `name.field` that field of it.
     pub fn uses(&self, variable: &str) -> bool {
         match self {
             Self::Constant(_) => false,

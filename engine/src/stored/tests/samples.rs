@@ -58,6 +58,7 @@ fn partition_events() -> Vec<EventSample> {
         kernel("StreamCreated", Event::StreamCreated { tenant, name, ordinal: stream, content_type }),
         kernel("StreamClosed", Event::StreamClosed { stream }),
         kernel("StreamDeleted", Event::StreamDeleted { stream }),
+        kernel("StreamSequenced", Event::StreamSequenced { stream, sequence: "2026-11-24T08:00".to_owned() }),
         user("EventAppended", json(), Some(producer.clone())),
         user("EventAppended-bare", json(), None),
         user("EventAppended-typed", typed(), Some(producer)),
@@ -176,7 +177,9 @@ pub(super) fn rows() -> Vec<RowSample> {
         head: Offset::new(70_001),
         closed: true,
         content_type: Some("text/plain".to_owned()),
+        sequence: None,
     };
+    let sequenced = Stream { sequence: Some("2026-11-24T08:00".to_owned()), ..stream.clone() };
     let bare = Stream { closed: false, content_type: None, ..stream.clone() };
     let window = ProducerWindow { ordinal, epoch: 3, sequence: 1_000, offset: Offset::new(70_000) };
     let start = StartKey {
@@ -197,6 +200,7 @@ pub(super) fn rows() -> Vec<RowSample> {
         run("ClosedRun-cancelled", RowName::ClosedRun(RUN), closed_run(RunStatus::Cancelled)),
         run("ClosedRun-terminated", RowName::ClosedRun(RUN), closed_run(RunStatus::Terminated)),
         row("Stream", RowName::Stream(stream_key()), RowImage::Stream(stream)),
+        row("Stream-sequenced", RowName::Stream(stream_key()), RowImage::Stream(sequenced)),
         row("Stream-bare", RowName::Stream(other_stream), RowImage::Stream(bare)),
         row("StreamName", RowName::StreamName(ordinal), RowImage::StreamName(stream_key())),
         row("Producer", RowName::Producer(stream_key(), producer_id()), RowImage::Producer(window)),

@@ -307,6 +307,7 @@ pub(super) fn event() -> impl Strategy<Value = (Event, Place)> {
         }),
         1 => ordinal().prop_map(move |stream| (Event::StreamClosed { stream }, nowhere)),
         1 => ordinal().prop_map(move |stream| (Event::StreamDeleted { stream }, nowhere)),
+        1 => (ordinal(), text()).prop_map(move |(stream, sequence)| (Event::StreamSequenced { stream, sequence }, nowhere)),
         2 => (ordinal(), offset(), payload(), option::of(stamp())).prop_map(|(stream, offset, payload, producer)| {
             (Event::EventAppended { stream, offset, payload, producer }, Place { stream, offset })
         }),
@@ -446,14 +447,15 @@ fn stream_key() -> impl Strategy<Value = StreamKey> {
 }
 
 fn stream() -> impl Strategy<Value = Stream> {
-    (ordinal(), incarnation(), offset(), offset(), any::<bool>(), maybe_text()).prop_map(
-        |(ordinal, incarnation, low, head, closed, content_type)| Stream {
+    (ordinal(), incarnation(), offset(), offset(), any::<bool>(), maybe_text(), maybe_text()).prop_map(
+        |(ordinal, incarnation, low, head, closed, content_type, sequence)| Stream {
             ordinal,
             incarnation,
             low,
             head,
             closed,
             content_type,
+            sequence,
         },
     )
 }

@@ -55,10 +55,17 @@ struct StreamDeleted {
     ordinal: u64,
 }
 
+#[derive(Encode, Decode)]
+struct StreamSequenced {
+    ordinal: u64,
+    sequence: String,
+}
+
 const WORKFLOW_REGISTERED: u8 = 1;
 const STREAM_CREATED: u8 = 2;
 const STREAM_CLOSED: u8 = 3;
 const STREAM_DELETED: u8 = 4;
+const STREAM_SEQUENCED: u8 = 5;
 const RUN_STARTED: u8 = 16;
 
 /// Bodies whose fields are those of the event of the same name, in this order, under these numbers for ever.
@@ -72,6 +79,7 @@ macro_rules! run_events {
             (STREAM_CREATED, "StreamCreated"),
             (STREAM_CLOSED, "StreamClosed"),
             (STREAM_DELETED, "StreamDeleted"),
+            (STREAM_SEQUENCED, "StreamSequenced"),
             (RUN_STARTED, "Started"),
             $(($number, stringify!($event))),+
         ];
@@ -148,6 +156,9 @@ pub(in crate::stored) fn write(event: &Event) -> Bytes {
         }
         Event::StreamClosed { stream } => seal(STREAM_CLOSED, &StreamClosed { ordinal: Shape::of(stream) }),
         Event::StreamDeleted { stream } => seal(STREAM_DELETED, &StreamDeleted { ordinal: Shape::of(stream) }),
+        Event::StreamSequenced { stream, sequence } => {
+            seal(STREAM_SEQUENCED, &StreamSequenced { ordinal: Shape::of(stream), sequence: sequence.clone() })
+        }
         Event::Run { run, event } => seal_run_event(*run, event),
         Event::EventAppended { .. } => unreachable!("output has a schema of its own"),
     }
@@ -164,6 +175,10 @@ pub(in crate::stored) fn open(opened: &Opened<'_>, stream: StreamOrdinal) -> Res
         }
         STREAM_CLOSED => Event::StreamClosed { stream: read::<StreamClosed>(opened)?.ordinal.restore()? },
         STREAM_DELETED => Event::StreamDeleted { stream: read::<StreamDeleted>(opened)?.ordinal.restore()? },
+        STREAM_SEQUENCED => {
+            let StreamSequenced { ordinal, sequence } = read(opened)?;
+            Event::StreamSequenced { stream: ordinal.restore()?, sequence }
+        }
         RUN_STARTED => read::<RunStarted>(opened)?.restore(stream)?,
         _ => return open_run_event(opened).map(Read::OfRun),
     };

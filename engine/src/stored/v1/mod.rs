@@ -3,7 +3,7 @@
 
 // First, because the others use its macros.
 #[macro_use]
-mod shape;
+pub(super) mod shape;
 
 pub(super) mod event;
 pub(super) mod row;

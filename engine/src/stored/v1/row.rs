@@ -19,14 +19,39 @@ stored_struct! {
     Scalars for row::Scalars { next_ordinal: u64, time: u64 }
 }
 
-stored_struct! {
-    Stream for stream::Stream {
-        ordinal: u64,
-        incarnation: u64,
-        low: u64,
-        head: u64,
-        closed: bool,
-        content_type: Option<String>,
+/// Without a sequence: one that a writer named needs version 2.
+#[derive(Encode, Decode)]
+pub(in crate::stored) struct Stream {
+    ordinal: u64,
+    incarnation: u64,
+    low: u64,
+    head: u64,
+    closed: bool,
+    content_type: Option<String>,
+}
+
+impl Shape<stream::Stream> for Stream {
+    fn of(value: &stream::Stream) -> Self {
+        Self {
+            ordinal: Shape::of(&value.ordinal),
+            incarnation: Shape::of(&value.incarnation),
+            low: Shape::of(&value.low),
+            head: Shape::of(&value.head),
+            closed: value.closed,
+            content_type: value.content_type.clone(),
+        }
+    }
+
+    fn restore(self) -> Result<stream::Stream, StoredError> {
+        Ok(stream::Stream {
+            ordinal: self.ordinal.restore()?,
+            incarnation: self.incarnation.restore()?,
+            low: self.low.restore()?,
+            head: self.head.restore()?,
+            closed: self.closed,
+            content_type: self.content_type,
+            sequence: None,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use types::{
 use crate::stored::StoredError;
 
 /// The stored form of a `Value`.
-pub(super) trait Shape<Value>: Sized {
+pub(in crate::stored) trait Shape<Value>: Sized {
     fn of(value: &Value) -> Self;
     fn restore(self) -> Result<Value, StoredError>;
 }

@@ -12,6 +12,7 @@ pub(super) const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-
 pub(super) const CURSOR: HeaderName = HeaderName::from_static("stream-cursor");
 pub(super) const CLOSED: HeaderName = HeaderName::from_static("stream-closed");
 pub(super) const SSE_ENCODING: HeaderName = HeaderName::from_static("stream-sse-data-encoding");
+pub(super) const SEQUENCE: HeaderName = HeaderName::from_static("stream-seq");
 pub(super) const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
 pub(super) const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
 pub(super) const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
@@ -19,14 +20,8 @@ pub(super) const EXPECTED_SEQ: HeaderName = HeaderName::from_static("producer-ex
 pub(super) const RECEIVED_SEQ: HeaderName = HeaderName::from_static("producer-received-seq");
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Parts of the protocol that this node does not have. Leaving them out in silence would change what a client gets.
-pub(super) const UNSUPPORTED: [&str; 6] = [
-    "stream-ttl",
-    "stream-expires-at",
-    "stream-seq",
-    "stream-forked-from",
-    "stream-fork-offset",
-    "stream-fork-sub-offset",
-];
+pub(super) const UNSUPPORTED: [&str; 5] =
+    ["stream-ttl", "stream-expires-at", "stream-forked-from", "stream-fork-offset", "stream-fork-sub-offset"];
 
 pub(super) const TRUE: HeaderValue = HeaderValue::from_static("true");
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

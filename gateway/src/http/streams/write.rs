@@ -60,6 +60,7 @@ pub(super) async fn append<B: Backend>(
     let (parts, body) = request.into_parts();
     names::refuse_unsupported(&parts.headers)?;
     let producer = producer(&parts.headers)?;
+    let sequence = sequence(&parts.headers)?;
     let close = names::asks_to_close(&parts.headers);
     let body = read(body, gateway.limits.request_bytes, &gateway.limits).await?;
     if body.is_empty() && !close {
@@ -78,8 +79,15 @@ pub(super) async fn append<B: Backend>(
     if events.is_empty() && !body.is_empty() {
         return Err(Problem::bad_request("an empty array appends nothing"));
     }
-    let request =
-        Append { stream: stream.clone(), events, producer: producer.clone(), expected: None, create: false, close };
+    let request = Append {
+        stream: stream.clone(),
+        events,
+        producer: producer.clone(),
+        expected: None,
+        sequence,
+        create: false,
+        close,
+    };
     match gateway.backend.append(&tenant, request).await {
         Ok(appended) => Ok(taken(&appended, producer.as_ref(), body.is_empty())),
         Err(refusal) => not_taken(&gateway, &tenant, stream, refusal, producer.as_ref(), body.is_empty()).await,
@@ -130,7 +138,7 @@ fn taken(appended: &Appended, producer: Option<&Producer>, close_only: bool) -> 
     }
     if let Some(producer) = producer {
         headers.insert(names::PRODUCER_EPOCH, producer.epoch.into());
-        headers.insert(names::PRODUCER_SEQ, producer.seq.into());
+        headers.insert(names::PRODUCER_SEQ, appended.producer_seq.unwrap_or(producer.seq).into());
     }
     let new = producer.is_some() && !appended.duplicate && !close_only;
     let status = if new { StatusCode::OK } else { StatusCode::NO_CONTENT };
@@ -177,6 +185,15 @@ fn with_number(problem: Problem, name: HeaderName, number: Option<u64>) -> Probl
     match number {
         Some(number) => problem.header(name, number.into()),
         None => problem,
+    }
+}
+
+/// The writer's own place in its order.
+fn sequence(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(&names::SEQUENCE) else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if !text.is_empty() => Ok(Some(text.to_owned())),
+        Ok(_) | Err(_) => Err(Problem::bad_request("Stream-Seq is empty, or not ASCII: write any other text")),
     }
 }
 

@@ -255,9 +255,12 @@ impl Line {
             // The stream has changed. If the node took this one before that, the count goes on behind it; if not, at
             // it: nobody can tell.
             Code::StreamClosed | Code::StreamNotFound if self.items[at].uncertain => Judgement::Broken,
-            Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable | Code::OutcomeUnknown => {
-                Judgement::Later(pause)
-            }
+            Code::QueueFull
+            | Code::TooManyRequests
+            | Code::Draining
+            | Code::Unavailable
+            | Code::DiskFull
+            | Code::OutcomeUnknown => Judgement::Later(pause),
             Code::BadRequest
             | Code::BadMessage
             | Code::InvalidName
@@ -271,6 +274,8 @@ impl Line {
             | Code::StreamNotFound
             | Code::NotFound
             | Code::ReservedName
+            | Code::OriginNotAllowed
+            | Code::HostNotAllowed
             | Code::StreamExists
             | Code::StreamClosed
             | Code::WorkflowExists

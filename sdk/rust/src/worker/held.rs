@@ -174,7 +174,12 @@ impl Held {
                 self.again(now, GAP_PAUSE);
                 Fate::Kept
             }
-            Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable | Code::OutcomeUnknown => {
+            Code::QueueFull
+            | Code::TooManyRequests
+            | Code::Draining
+            | Code::Unavailable
+            | Code::DiskFull
+            | Code::OutcomeUnknown => {
                 self.again(now, refusal.retry_after_ms.map_or(RETRY_PAUSE, Duration::from_millis));
                 Fate::Kept
             }
@@ -190,6 +195,8 @@ impl Held {
             | Code::StreamNotFound
             | Code::NotFound
             | Code::ReservedName
+            | Code::OriginNotAllowed
+            | Code::HostNotAllowed
             | Code::StreamExists
             | Code::StreamClosed
             | Code::WorkflowExists
