@@ -85,19 +85,15 @@ async fn writing_stops_at_the_floor_and_goes_on_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_without_a_byte_left_stops_the_node_and_the_ballast_opens_it_again() {
-    let Some(image) = Image::mount(256) else { return };
-    let (careless, careful) = (home(&image, "0"), home(&image, "32"));
-    let mut writer: Option<Writer> = None;
     for round in 0..rounds(3) {
+        // A disk for each round: what is written stays.
+        let Some(image) = Image::mount(256) else { return };
+        let (careless, careful) = (home(&image, "0"), home(&image, "32"));
         // Without a floor the node notices only when a write fails.
         let node = careless.start().await;
-        let current = match &mut writer {
-            Some(writer) => {
-                writer.client = careless.client();
-                writer
-            }
-            None => writer.insert(Writer::new(careless.client(), "agent-1/notes", 240_000).await),
-        };
+        let mut writer = Writer::new(careless.client(), "agent-1/notes", 240_000).await;
+        let current = &mut writer;
+        current.append().await.expect("there is room");
         current.check().await;
         image.fill(0);
         soon("the disk to be full to the last byte", async { while current.append().await.is_ok() {} }).await;

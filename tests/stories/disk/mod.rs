@@ -22,18 +22,18 @@ struct Writer {
     client: Client,
     name: String,
     acknowledged: u64,
-    filling: String,
+    event_bytes: usize,
 }
 
 impl Writer {
     async fn new(client: Client, name: &str, event_bytes: usize) -> Self {
         client.create_stream(&stream(name), None).await.expect("created");
-        Self { client, name: name.to_owned(), acknowledged: 0, filling: "x".repeat(event_bytes) }
+        Self { client, name: name.to_owned(), acknowledged: 0, event_bytes }
     }
 
     /// Appends the next event; counts it only once it is acknowledged.
     async fn append(&mut self) -> Result<(), Error> {
-        let event = json!({ "n": self.acknowledged, "filling": self.filling });
+        let event = json!({ "n": self.acknowledged, "filling": filling(self.acknowledged, self.event_bytes) });
         let appending = Appending::json(event.to_string());
         self.client.append(&stream(&self.name), appending).await?;
         self.acknowledged += 1;
@@ -59,6 +59,15 @@ impl Writer {
         assert!((least..=least + 1).contains(&count), "{}: {least} were acknowledged, {count} are there", self.name);
         self.acknowledged = count;
     }
+}
+
+/// Text that hardly compresses, else no disk would ever be full of it.
+fn filling(seed: u64, bytes: usize) -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz012345";
+    let next =
+        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    let states = std::iter::successors(Some(seed), next).skip(1).take(bytes);
+    states.map(|state| char::from(LETTERS[usize::try_from(state >> 59).expect("five bits")])).collect()
 }
 
 fn code(outcome: Result<(), Error>) -> Option<Code> {
