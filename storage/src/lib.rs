@@ -36,6 +36,7 @@ mod store;
 mod stream_index;
 mod tail_cut;
 mod verify;
+mod wal;
 mod watermark;
 
 pub use commit::OnFatal;

@@ -1,5 +1,5 @@
-//! Looks through the write-ahead log's files for blocks, also behind damage, where RocksDB stops reading. Each block
-//! says up to where its partition was durable when it was made: a claim that the opened log is held to.
+//! What the write-ahead log's files still say, also behind damage, where RocksDB stops reading. Each block in them says
+//! up to where its partition was durable when it was made: a claim that the opened log is held to.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,15 +7,10 @@ use std::path::PathBuf;
 
 use types::{PartitionId, Position};
 
-use crate::block::{BlockHeader, MAGIC};
+use crate::block::BlockHeader;
 use crate::keys::LogKey;
+use crate::wal;
 use crate::watermark::Watermark;
-
-/// The files are made of these; no record of theirs crosses one without being cut.
-const CHUNK_BYTES: usize = 32 * 1024;
-/// Check, length and type; files that are used again have the number of the file in addition.
-const SHORT_HEADER: usize = 7;
-const LONG_HEADER: usize = 11;
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,27 +29,18 @@ impl Salvage {
     /// Looks through all files.
     pub(crate) fn scan(files: &[PathBuf], watermark: &Watermark) -> io::Result<Self> {
         let mut salvage = Self::none(watermark.durable.len());
-        for file in files {
-            pieces(&std::fs::read(file)?, |piece| salvage.blocks_in(piece, watermark));
-        }
+        wal::for_each_put(files, |key, value| salvage.see(key, value, watermark))?;
         Ok(salvage)
     }
 
-    fn blocks_in(&mut self, piece: &[u8], watermark: &Watermark) {
-        let mut rest = piece;
-        while let Some(at) = rest.iter().position(|byte| *byte == MAGIC[0]) {
-            rest = &rest[at..];
-            let checked = BlockHeader::decode(rest).ok().and_then(|header| {
-                let whole = rest.get(..header.block_bytes())?;
-                BlockHeader::check(whole).ok()
-            });
-            match checked {
-                Some(header) => {
-                    self.add(&header, watermark);
-                    rest = &rest[header.block_bytes()..];
-                }
-                None => rest = &rest[1..],
-            }
+    /// Believes a good block under its own key, made in a term that has begun.
+    fn see(&mut self, key: &[u8], value: &[u8], watermark: &Watermark) {
+        let Ok(key) = LogKey::decode(key) else { return };
+        if let Ok(header) = BlockHeader::check(value)
+            && header.key == key
+            && header.term <= watermark.term
+        {
+            self.add(&header, watermark);
         }
     }
 
@@ -72,73 +58,6 @@ impl Salvage {
         let torn = self.recent.iter().filter(|(key, _)| key.base >= end(key.partition));
         torn.fold((0, 0), |(blocks, records), (_, count)| (blocks + 1, records + u64::from(*count)))
     }
-}
-
-/// The contents of the records in a file, as far as they can be put together. Damage costs the rest of its chunk.
-fn pieces(file: &[u8], mut visit: impl FnMut(&[u8])) {
-    let mut open = Vec::new();
-    for chunk in file.chunks(CHUNK_BYTES) {
-        let mut rest = chunk;
-        while rest.len() >= SHORT_HEADER {
-            let Some((kind, content, after)) = record(rest) else {
-                visit(&open);
-                open.clear();
-                break;
-            };
-            match kind {
-                Kind::Full => {
-                    visit(&open);
-                    open.clear();
-                    visit(content);
-                }
-                Kind::First => {
-                    visit(&open);
-                    open.clear();
-                    open.extend_from_slice(content);
-                }
-                Kind::Middle => open.extend_from_slice(content),
-                Kind::Last => {
-                    open.extend_from_slice(content);
-                    visit(&open);
-                    open.clear();
-                }
-                Kind::Other => {}
-            }
-            rest = after;
-        }
-    }
-    visit(&open);
-}
-
-/// Which part of a record a physical record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Full,
-    First,
-    Middle,
-    Last,
-    Other,
-}
-
-/// The physical record at the front: its kind, its content, and what follows.
-fn record(bytes: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
-    let length = usize::from(u16::from_le_bytes([bytes[4], bytes[5]]));
-    let (kind, header) = match bytes[6] {
-        1 => (Kind::Full, SHORT_HEADER),
-        2 => (Kind::First, SHORT_HEADER),
-        3 => (Kind::Middle, SHORT_HEADER),
-        4 => (Kind::Last, SHORT_HEADER),
-        5 => (Kind::Full, LONG_HEADER),
-        6 => (Kind::First, LONG_HEADER),
-        7 => (Kind::Middle, LONG_HEADER),
-        8 => (Kind::Last, LONG_HEADER),
-        // Notes of RocksDB to itself: compression, timestamps, the file before.
-        9 | 10 | 130 => (Kind::Other, SHORT_HEADER),
-        11 | 131 => (Kind::Other, LONG_HEADER),
-        _ => return None,
-    };
-    let content = bytes.get(header..header + length)?;
-    Some((kind, content, &bytes[header + length..]))
 }
 
 #[cfg(test)]
@@ -171,72 +90,59 @@ mod tests {
         builder.finish(context, 0).0.bytes().to_vec()
     }
 
-    /// As RocksDB cuts a record into chunks, with headers for files that are used again.
-    fn log_file(records: &[Vec<u8>]) -> Vec<u8> {
-        let mut file = Vec::new();
-        for record in records {
-            let mut rest = &record[..];
-            let mut first = true;
-            loop {
-                let room = CHUNK_BYTES - file.len() % CHUNK_BYTES;
-                if room < LONG_HEADER {
-                    file.resize(file.len() + room, 0);
-                    continue;
-                }
-                let (now, later) = rest.split_at(rest.len().min(room - LONG_HEADER));
-                let kind = match (first, later.is_empty()) {
-                    (true, true) => 5,
-                    (true, false) => 6,
-                    (false, false) => 7,
-                    (false, true) => 8,
-                };
-                file.extend_from_slice(&[0; 4]);
-                file.extend_from_slice(&u16::try_from(now.len()).expect("a chunk is small").to_le_bytes());
-                file.push(kind);
-                file.extend_from_slice(&[0; 4]);
-                file.extend_from_slice(now);
-                (rest, first) = (later, false);
-                if rest.is_empty() {
-                    break;
-                }
-            }
-        }
-        file
+    /// A directory of one file whose batches put these values, each under the key that it names or another.
+    fn scan(puts: &[(Vec<u8>, Vec<u8>)]) -> Salvage {
+        let watermark = Watermark { clean: false, term: 2, sequence: 0, durable: vec![Position::ZERO; 2] };
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("000009.log");
+        let batch = |(key, value): &(Vec<u8>, Vec<u8>)| {
+            let mut batch = rocksdb::WriteBatch::default();
+            batch.put(key, value);
+            batch.data().to_vec()
+        };
+        let batches: Vec<_> = puts.iter().map(batch).collect();
+        std::fs::write(&path, wal::tests::file(9, &batches)).expect("writable");
+        Salvage::scan(&[path], &watermark).expect("readable")
     }
 
-    fn scan(file: &[u8]) -> Salvage {
-        let watermark = Watermark { clean: false, term: 2, sequence: 0, durable: vec![Position::ZERO; 2] };
-        let mut salvage = Salvage::none(2);
-        pieces(file, |piece| salvage.blocks_in(piece, &watermark));
-        salvage
+    fn under_its_key(block: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+        let key = BlockHeader::decode(&block).expect("a block").key;
+        (key.encode().to_vec(), block)
     }
 
     #[test]
-    fn blocks_are_found_across_chunks() {
-        let records: Vec<_> = (0..50_u16)
-            .map(|n| [b"batch".to_vec(), block(u64::from(n), u64::from(n) / 2, 1 + usize::from(n) * 997)].concat())
-            .collect();
-        let salvage = scan(&log_file(&records));
+    fn blocks_claim_what_was_durable() {
+        let blocks = (0..50_u16).map(|n| block(u64::from(n), u64::from(n) / 2, 1 + usize::from(n) * 997));
+        let salvage = scan(&blocks.map(under_its_key).collect::<Vec<_>>());
         assert_eq!(salvage.claims, [Position::ZERO, Position::new(24)]);
         assert_eq!(salvage.beyond(|_| Position::new(45)), (5, 5));
     }
 
     #[test]
-    fn blocks_behind_damage_are_found() {
-        let records: Vec<_> = (0..400).map(|n| block(n, n, 500)).collect();
-        let mut file = log_file(&records);
-        assert!(file.len() > 5 * CHUNK_BYTES);
-        // A length in the middle of the second chunk, and all of the third.
-        file[CHUNK_BYTES + 10_000..CHUNK_BYTES + 11_000].fill(0xff);
-        file[2 * CHUNK_BYTES..3 * CHUNK_BYTES].fill(0);
-        assert_eq!(scan(&file).claims[1], Position::new(399));
+    fn damaged_blocks_claim_nothing() {
+        let (key, mut bytes) = under_its_key(block(7, 7, 100));
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        assert_eq!(scan(&[(key, bytes)]), Salvage::none(2));
     }
 
     #[test]
-    fn damaged_blocks_claim_nothing() {
-        let mut bytes = block(7, 7, 100);
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
-        assert_eq!(scan(&log_file(&[bytes])), Salvage::none(2));
+    fn a_block_anywhere_but_under_its_own_key_claims_nothing() {
+        let (key, bytes) = under_its_key(block(7, 1 << 50, 100));
+        let mut other = key.clone();
+        other[16] ^= 1;
+        let within = |before: usize| [vec![b'x'; before], bytes.clone(), bytes.clone()].concat();
+        let forged = [(other, bytes.clone()), (key.clone(), within(0)), (key.clone(), within(30_000))];
+        assert_eq!(scan(&forged), Salvage::none(2));
+        assert_eq!(scan(&[(key, bytes)]).claims[1], Position::new(1 << 50));
+    }
+
+    #[test]
+    fn a_term_that_never_began_claims_nothing() {
+        let (key, _) = under_its_key(block(7, 7, 100));
+        let watermark = Watermark { clean: false, term: 1, sequence: 0, durable: vec![Position::ZERO; 2] };
+        let mut salvage = Salvage::none(2);
+        salvage.see(&key, &block(7, 7, 100), &watermark);
+        assert_eq!(salvage, Salvage::none(2));
     }
 }

@@ -32,6 +32,7 @@ const STORIES: &str = "headwater";
 /// Foreign crates that only these packages of ours may depend on.
 const CONFINED: &[(&str, &[&str])] = &[
     ("rocksdb", &["storage"]),
+    ("crc32c", &["storage"]),
     ("crc32fast", &["storage"]),
     ("bincode", &["engine"]),
     ("jaq-core", &["workflow"]),

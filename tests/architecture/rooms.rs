@@ -5,6 +5,7 @@ use crate::source;
 /// A crate as Rust spells it, and where it may be named: a file, or a folder with its `/`.
 const ROOMS: &[(&str, &[&str])] = &[
     ("rocksdb", &["storage/src/rocks.rs", "storage/src/rocks/"]),
+    ("crc32c", &["storage/src/wal/"]),
     ("crc32fast", &["storage/src/"]),
     ("bincode", &["engine/src/stored/"]),
     ("jaq_core", &["workflow/src/"]),
