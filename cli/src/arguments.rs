@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{demo, dev, log, replay, run, serve, stream, worker, workflow};
+use crate::commands::{demo, dev, log, repair, replay, run, serve, stream, worker, workflow};
 use crate::exit::EXIT_CODES;
 
 /// Durable workflows and streams that resume, on one log.
@@ -41,6 +41,8 @@ pub(crate) enum Verb {
     /// Look at the log of a stopped node
     #[command(subcommand)]
     Log(log::Verb),
+    /// Open a directory again that was refused because acknowledged data is missing, without that data
+    Repair(repair::Arguments),
     /// Fold a stopped node's log again, and verify what follows from what
     Replay(replay::Replay),
     /// Kill a node in mid-stream and see that nothing is lost

@@ -70,7 +70,8 @@ impl Exit {
             | Code::OtherHistory
             | Code::OtherStream
             | Code::Trimmed
-            | Code::BeyondEnd
+            | Code::LogTruncated
+            | Code::Damaged
             | Code::ProducerFenced
             | Code::ProducerGap
             | Code::SequenceConflict
@@ -170,9 +171,12 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::RunNotFound => Some("`headwater run list` shows the latest runs"),
         Code::StreamNotFound => Some("a stream begins with the first `headwater stream append`"),
         Code::WorkflowExists => Some("definitions never change: raise `document.version` and register again"),
-        Code::InvalidCursor | Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::BeyondEnd => {
-            Some("`--from begin` reads what is kept, `--from now` what comes")
-        }
+        Code::InvalidCursor
+        | Code::OtherHistory
+        | Code::OtherStream
+        | Code::Trimmed
+        | Code::LogTruncated
+        | Code::Damaged => Some("`--from begin` reads what is kept, `--from now` what comes"),
         Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable => Some("try again in a moment"),
         Code::DiskFull => Some("free space on the node's disk: it goes on by itself"),
         Code::BadRequest

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use types::{IdempotencyKey, Offset, Payload, ProducerId, RunId, StreamName, TenantId, WorkflowHash};
+use types::{
+    IdempotencyKey, Offset, Payload, ProducerId, RunId, StreamName, StreamOrdinal, TenantId, Timestamp, WorkflowHash,
+};
 
 use crate::definition::DefinitionName;
 use crate::event::Event;
 use crate::rejection::Rejection;
+use crate::retention::{Keep, Pin};
 use crate::step::Failure;
+use crate::stream::StreamKey;
 use crate::token::Token;
 
 /// One request to a partition. The tenant comes from the credential.
@@ -76,12 +80,48 @@ pub enum Command {
         content_type: Option<String>,
         events: Vec<Payload>,
         closed: bool,
+        /// Only what the stream says itself of how long it is kept.
+        keep: Keep,
     },
     AppendEvents(Box<AppendEvents>),
     DeleteStream {
         tenant: TenantId,
         name: StreamName,
     },
+    /// Holds back what a reader has still to read, or moves on what it holds.
+    PinReader {
+        tenant: TenantId,
+        name: StreamName,
+        reader: String,
+        pin: Pin,
+    },
+    UnpinReader {
+        tenant: TenantId,
+        name: StreamName,
+        reader: String,
+    },
+    /// From the retention of the node, never from outside, as the next two.
+    TrimStreams(Box<TrimStreams>),
+    ForgetRuns {
+        runs: Vec<RunId>,
+        /// Their room is needed, whatever their age.
+        room: bool,
+    },
+    ForgetProducers {
+        stream: StreamOrdinal,
+        producers: Vec<ProducerId>,
+    },
+}
+
+/// What a sealed segment of the stream chain holds, for streams whose events in it may be too old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrimStreams {
+    /// The time of the segment's last record.
+    pub newest: Timestamp,
+    /// Streams with events in it, and one past the last of each.
+    pub extents: Vec<(StreamOrdinal, Offset)>,
+    /// Its room is needed, whatever its age.
+    pub room: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -158,6 +198,14 @@ pub enum Answer {
     /// All chunks below are taken.
     ChunkTaken {
         next_sequence: u64,
+    },
+    /// `cleared`: no stream keeps any of what was asked for; else it is worth asking again at `next`.
+    Trimmed {
+        trimmed: Vec<(StreamKey, StreamOrdinal, Offset)>,
+        cleared: bool,
+        next: Option<Timestamp>,
+        /// All that was asked for are users' streams.
+        only_streams: bool,
     },
     Done,
 }

@@ -6,6 +6,7 @@ use workflow::WorkflowError;
 
 use crate::command::ProducerStamp;
 use crate::definition::Definition;
+use crate::retention::RetentionEvent;
 use crate::scope::ScopeKind;
 use crate::step::{Failure, Function};
 use crate::timer::Purpose;
@@ -37,6 +38,7 @@ pub enum Event {
     StreamDeleted {
         stream: StreamOrdinal,
     },
+    Retention(RetentionEvent),
     Run {
         run: RunId,
         event: RunEvent,
@@ -233,6 +235,7 @@ impl Event {
             Self::StreamSequenced { stream, .. } | Self::StreamClosed { stream } | Self::StreamDeleted { stream } => {
                 Some(*stream)
             }
+            Self::Retention(event) => event.stream(),
             Self::WorkflowRegistered(_)
             | Self::StreamCreated { .. }
             | Self::EventAppended { .. }
@@ -246,7 +249,8 @@ impl Event {
             | Self::StreamCreated { .. }
             | Self::StreamSequenced { .. }
             | Self::StreamClosed { .. }
-            | Self::StreamDeleted { .. } => Class::Attempt,
+            | Self::StreamDeleted { .. }
+            | Self::Retention(_) => Class::Attempt,
             Self::EventAppended { .. } => Class::Output,
             Self::Run { event, .. } => event.class(),
         }

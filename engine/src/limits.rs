@@ -31,6 +31,12 @@ pub const FAILURE_CAUSES: usize = 127;
 pub const DETAIL_CHARS: usize = 4_096;
 /// How long an idempotency key of a start is remembered, by default (the seed's `idempotency_window_hours`).
 pub const IDEMPOTENCY_WINDOW_MS: u64 = 48 * 3_600_000;
+/// How long the events of streams are kept, by default (the seed's `retention_hours`).
+pub const STREAM_KEPT_MS: u64 = 24 * 3_600_000;
+/// How long a run and its events are kept after it closed, by default.
+pub const RUN_KEPT_MS: u64 = 7 * 24 * 3_600_000;
+/// Readers that may pin one stream: each is looked at whenever the stream is trimmed.
+pub const PINS_PER_STREAM: usize = 16;
 /// How long a cancelled run waits for its steps before it is terminated, by default.
 pub const CANCEL_GRACE_MS: u64 = 30_000;
 /// How long a step may run when its function says nothing.

@@ -1,10 +1,10 @@
 //! What a command needs in memory before it can be decided. The driver fetches, `Partition::admit` takes it in.
 
-use types::{RunId, StreamOrdinal, WorkflowHash};
+use types::{ProducerId, RunId, StreamOrdinal, WorkflowHash};
 
 use crate::command::Command;
 use crate::partition::Partition;
-use crate::row::{RowName, StartKey};
+use crate::row::{RowName, StartKey, StartRecord};
 use crate::stream::StreamKey;
 
 /// Something that a partition does not hold in memory just now.
@@ -23,11 +23,7 @@ impl Partition {
             Command::RegisterWorkflow { .. } => Vec::new(),
             Command::StartRun(start) => {
                 let mut needs = self.program_need(start.hash);
-                if let Some(key) = StartKey::of(start)
-                    && !self.starts.contains_key(&key)
-                {
-                    needs.push(Need::Row(RowName::Start(key)));
-                }
+                needs.extend(StartKey::of(start).and_then(|key| self.start_row(key)));
                 needs
             }
             Command::SignalRun { run, .. }
@@ -38,20 +34,57 @@ impl Partition {
             | Command::ContinueRun { run } => self.run_needs(*run),
             Command::CompleteStep { token, .. } | Command::FailStep { token, .. } => self.run_needs(token.run),
             Command::AppendChunk { token, .. } => self.run_row(token.run),
-            Command::CreateStream { tenant, name, .. } | Command::DeleteStream { tenant, name } => {
+            Command::CreateStream { tenant, name, .. }
+            | Command::DeleteStream { tenant, name }
+            | Command::PinReader { tenant, name, .. }
+            | Command::UnpinReader { tenant, name, .. } => {
                 self.stream_row(&StreamKey { tenant: tenant.clone(), name: name.clone() })
             }
             Command::AppendEvents(append) => {
                 let key = StreamKey { tenant: append.tenant.clone(), name: append.name.clone() };
                 let mut needs = self.stream_row(&key);
-                if let Some(stamp) = &append.producer
-                    && !self.producers.contains_key(&(key.clone(), stamp.id.clone()))
-                {
-                    needs.push(Need::Row(RowName::Producer(key, stamp.id.clone())));
+                if let Some(stamp) = &append.producer {
+                    needs.extend(self.producer_row(&key, &stamp.id));
+                }
+                needs
+            }
+            Command::TrimStreams(trim) => {
+                trim.extents.iter().flat_map(|(ordinal, _)| self.needs_to_fold(*ordinal)).collect()
+            }
+            Command::ForgetRuns { runs, .. } => runs.iter().flat_map(|run| self.needs_to_forget(*run)).collect(),
+            Command::ForgetProducers { stream, producers } => {
+                let mut needs = self.needs_to_fold(*stream);
+                if let Some(key) = self.stream_names.get(stream) {
+                    needs.extend(producers.iter().filter_map(|producer| self.producer_row(key, producer)));
                 }
                 needs
             }
         }
+    }
+
+    /// What to fetch before `kept_run` can tell.
+    pub fn needs_to_tell_run(&self, stream: StreamOrdinal) -> Vec<Need> {
+        let name = RowName::RunOfStream(stream);
+        let known = self.kept_run(stream).is_some() || self.gone.contains(&name);
+        if known { Vec::new() } else { vec![Need::Row(name)] }
+    }
+
+    /// The run, then what its idempotency key started.
+    fn needs_to_forget(&self, id: RunId) -> Vec<Need> {
+        let Some(run) = self.runs.get(&id) else { return self.run_row(id) };
+        StartRecord::of(run).and_then(|(key, _)| self.start_row(key)).into_iter().collect()
+    }
+
+    fn producer_row(&self, stream: &StreamKey, producer: &ProducerId) -> Option<Need> {
+        let name = RowName::Producer(stream.clone(), producer.clone());
+        let known = self.producers.contains_key(&(stream.clone(), producer.clone())) || self.gone.contains(&name);
+        (!known).then_some(Need::Row(name))
+    }
+
+    fn start_row(&self, key: StartKey) -> Option<Need> {
+        let known = self.starts.contains_key(&key);
+        let name = RowName::Start(key);
+        (!known && !self.gone.contains(&name)).then_some(Need::Row(name))
     }
 
     /// What to fetch before folding an event of a stream that is not in memory: its name, then its row.
@@ -79,8 +112,9 @@ impl Partition {
 
     /// Open runs are always in memory, so only a closed one can be missing.
     fn run_row(&self, run: RunId) -> Vec<Need> {
-        let known = self.runs.contains_key(&run);
-        if known { Vec::new() } else { vec![Need::Row(RowName::ClosedRun(run))] }
+        let name = RowName::ClosedRun(run);
+        let known = self.runs.contains_key(&run) || self.gone.contains(&name);
+        if known { Vec::new() } else { vec![Need::Row(name)] }
     }
 
     fn stream_row(&self, key: &StreamKey) -> Vec<Need> {

@@ -15,6 +15,7 @@ use crate::effect::Effect;
 use crate::event::{Event, RunEvent};
 use crate::limits;
 use crate::owed::Owed;
+use crate::retention::KeepConfig;
 use crate::row::{RowImage, RowName, Scalars, StartKey, StartRecord};
 use crate::run::Run;
 use crate::stored::Place;
@@ -30,6 +31,7 @@ pub struct PartitionConfig {
     pub default_retry: RetryPolicy,
     pub idempotency_window_ms: u64,
     pub cancel_grace_ms: u64,
+    pub keep: KeepConfig,
     /// For tests alone: what the kernel does wrong on purpose, so that they can be seen to notice. `None` in a node.
     pub planted_fault: Option<PlantedFault>,
 }
@@ -51,6 +53,7 @@ impl PartitionConfig {
             default_retry: RetryPolicy::standard(),
             idempotency_window_ms: limits::IDEMPOTENCY_WINDOW_MS,
             cancel_grace_ms: limits::CANCEL_GRACE_MS,
+            keep: KeepConfig::default(),
             planted_fault: None,
         }
     }
@@ -70,6 +73,8 @@ pub struct Partition {
     /// Open runs always; closed ones while they are fresh or were asked for.
     pub(crate) runs: BTreeMap<RunId, Run>,
     pub(crate) run_of: BTreeMap<StreamOrdinal, RunId>,
+    /// Closed runs that are not forgotten, by their stream; not all of them.
+    pub(crate) closed_runs: BTreeMap<StreamOrdinal, RunId>,
     pub(crate) streams: BTreeMap<StreamKey, Stream>,
     pub(crate) stream_names: BTreeMap<StreamOrdinal, StreamKey>,
     pub(crate) producers: BTreeMap<(StreamKey, ProducerId), ProducerWindow>,
@@ -94,6 +99,7 @@ impl Partition {
             config,
             runs: BTreeMap::new(),
             run_of: BTreeMap::new(),
+            closed_runs: BTreeMap::new(),
             streams: BTreeMap::new(),
             stream_names: BTreeMap::new(),
             producers: BTreeMap::new(),
@@ -144,6 +150,7 @@ impl Partition {
             | Event::StreamSequenced { .. }
             | Event::StreamClosed { .. }
             | Event::StreamDeleted { .. } => self.apply_to_stream(event, placed),
+            Event::Retention(event) => self.apply_retention(event),
         }
     }
 
@@ -165,6 +172,8 @@ impl Partition {
         run.fresh_effects(&self.config, &owed_before, fresh);
         if run.status.is_closed() {
             self.run_of.remove(&run.ordinal);
+            self.closed_runs.insert(run.ordinal, id);
+            self.dirty.insert(RowName::RunOfStream(run.ordinal));
             self.dirty.insert(RowName::ClosedRun(id));
         }
         self.dirty.insert(RowName::OpenRun(id));
@@ -173,6 +182,7 @@ impl Partition {
     fn remember_start(&mut self, run: &Run) {
         if let Some((key, record)) = StartRecord::of(run) {
             self.dirty.insert(RowName::Start(key.clone()));
+            self.gone.remove(&RowName::Start(key.clone()));
             self.starts.insert(key, record);
         }
     }
@@ -221,6 +231,9 @@ impl Partition {
             (RowName::StreamName(ordinal), RowImage::StreamName(key)) => {
                 self.stream_names.insert(ordinal, key);
             }
+            (RowName::RunOfStream(ordinal), RowImage::RunOfStream(run)) => {
+                self.closed_runs.insert(ordinal, run);
+            }
             (RowName::Producer(stream, producer), RowImage::Producer(window)) => {
                 self.producers.insert((stream, producer), window);
             }
@@ -265,6 +278,7 @@ impl Partition {
                 let key = self.stream_names.get(ordinal).filter(|key| self.streams.contains_key(key));
                 key.cloned().map(RowImage::StreamName)
             }
+            RowName::RunOfStream(ordinal) => self.closed_runs.get(ordinal).copied().map(RowImage::RunOfStream),
             RowName::Producer(stream, id) => {
                 self.producers.get(&(stream.clone(), id.clone())).cloned().map(RowImage::Producer)
             }
@@ -282,6 +296,7 @@ impl Partition {
         let dirty = &self.dirty;
         self.gone.retain(|name| dirty.contains(name));
         self.runs.retain(|id, run| !run.status.is_closed() || dirty.contains(&RowName::ClosedRun(*id)));
+        self.closed_runs.retain(|ordinal, _| dirty.contains(&RowName::RunOfStream(*ordinal)));
         if self.streams.len() > keep {
             self.streams.retain(|key, _| dirty.contains(&RowName::Stream(key.clone())));
             let streams = &self.streams;
@@ -315,7 +330,8 @@ impl Partition {
             | Event::StreamCreated { .. }
             | Event::StreamSequenced { .. }
             | Event::StreamClosed { .. }
-            | Event::StreamDeleted { .. } => nowhere,
+            | Event::StreamDeleted { .. }
+            | Event::Retention(_) => nowhere,
         }
     }
 

@@ -18,6 +18,7 @@ impl Partition {
             Event::StreamSequenced { stream, .. }
             | Event::StreamClosed { stream }
             | Event::StreamDeleted { stream } => self.stream_stands(*stream, None),
+            Event::Retention(event) => self.retention_contradiction(event),
             Event::Run { run, event: RunEvent::Started(started) } => match self.runs.get(run) {
                 Some(_) => Some(format!("run {run} starts again")),
                 None => self.ordinal_is_next(started.ordinal),

@@ -54,6 +54,12 @@ pub enum Rejection {
     ProducerFenced { current: u64, got: u64 },
     #[error("producer sequence {got} came, {expected} is next: send again from there")]
     ProducerGap { expected: u64, got: u64 },
+    #[error("the stream's events before offset {low} are no longer kept")]
+    Trimmed { low: Offset },
+    #[error("the stream ends at offset {head}")]
+    BeyondEnd { head: Offset },
+    #[error("{limit} readers pin stream {name} already: let one of them go")]
+    TooManyPins { name: StreamName, limit: usize },
     #[error("{0}")]
     Invalid(String),
 }

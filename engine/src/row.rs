@@ -14,6 +14,8 @@ pub enum RowName {
     Partition,
     OpenRun(RunId),
     ClosedRun(RunId),
+    /// The closed run whose stream has this ordinal.
+    RunOfStream(StreamOrdinal),
     Stream(StreamKey),
     StreamName(StreamOrdinal),
     Producer(StreamKey, ProducerId),
@@ -55,6 +57,7 @@ pub enum RowImage {
     Run(Box<Run>),
     Stream(Stream),
     StreamName(StreamKey),
+    RunOfStream(RunId),
     Producer(ProducerWindow),
     Start(StartRecord),
     Definition(Definition),

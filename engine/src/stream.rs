@@ -1,10 +1,13 @@
 //! A user stream and its producers, as the kernel knows them.
 
+use std::collections::BTreeMap;
+
 use types::{Incarnation, Offset, StreamName, StreamOrdinal, TenantId};
 
 use crate::command::ProducerStamp;
 use crate::event::Event;
 use crate::partition::{Partition, Placed};
+use crate::retention::{Keep, Pin};
 use crate::row::RowName;
 
 /// Whose stream.
@@ -27,6 +30,10 @@ pub struct Stream {
     pub content_type: Option<String>,
     /// The last sequence that a writer named; sequences compare byte by byte.
     pub sequence: Option<String>,
+    /// What it says itself of how long it is kept.
+    pub keep: Keep,
+    /// Readers that hold events back, by name.
+    pub pins: BTreeMap<String, Pin>,
 }
 
 /// The last request of a producer on one life of a stream.
@@ -53,6 +60,8 @@ impl Partition {
                     closed: false,
                     content_type: content_type.clone(),
                     sequence: None,
+                    keep: Keep::default(),
+                    pins: BTreeMap::new(),
                 };
                 self.next_ordinal = ordinal.next();
                 self.dirty.insert(RowName::StreamName(*ordinal));
@@ -80,11 +89,13 @@ impl Partition {
                     self.gone.insert(name);
                 }
             }
-            Event::WorkflowRegistered(_) | Event::Run { .. } => unreachable!("`apply` sends stream events only"),
+            Event::WorkflowRegistered(_) | Event::Retention(_) | Event::Run { .. } => {
+                unreachable!("`apply` sends stream events only")
+            }
         }
     }
 
-    fn stream_mut(&mut self, ordinal: StreamOrdinal) -> (StreamKey, &mut Stream) {
+    pub(crate) fn stream_mut(&mut self, ordinal: StreamOrdinal) -> (StreamKey, &mut Stream) {
         let key = self.stream_names.get(&ordinal).expect("the stream of an event is in memory").clone();
         self.dirty.insert(RowName::Stream(key.clone()));
         let stream = self.streams.get_mut(&key).expect("the stream of an event is in memory");
@@ -93,7 +104,9 @@ impl Partition {
 
     fn remember_producer(&mut self, key: StreamKey, ordinal: StreamOrdinal, stamp: &ProducerStamp, offset: Offset) {
         let key = (key, stamp.id.clone());
-        self.dirty.insert(RowName::Producer(key.0.clone(), key.1.clone()));
+        let name = RowName::Producer(key.0.clone(), key.1.clone());
+        self.gone.remove(&name);
+        self.dirty.insert(name);
         let fresh = ProducerWindow { ordinal, epoch: stamp.epoch, sequence: stamp.sequence, offset };
         let window = self.producers.entry(key).or_insert_with(|| fresh.clone());
         // The further events of one request carry the same sequence: its offset is that of the first.

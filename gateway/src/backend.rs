@@ -20,6 +20,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn delete_stream(&self, tenant: &TenantId, stream: StreamName) -> impl Answer<()>;
     fn stream(&self, tenant: &TenantId, stream: StreamName) -> impl Answer<StreamInfo>;
     fn read(&self, tenant: &TenantId, request: Read) -> impl Answer<ReadReply>;
+    fn pin(&self, tenant: &TenantId, request: Pin) -> impl Answer<()>;
+    fn unpin(&self, tenant: &TenantId, stream: StreamName, reader: String) -> impl Answer<()>;
 
     fn register_workflow(&self, tenant: &TenantId, request: RegisterWorkflow) -> impl Answer<WorkflowRegistered>;
     fn workflows(&self, tenant: &TenantId) -> impl Answer<Vec<WorkflowInfo>>;
@@ -60,6 +62,16 @@ pub struct CreateStream {
     pub events: Vec<Payload>,
     /// Create it closed: complete with its first events.
     pub closed: bool,
+    pub keep: Keep,
+}
+
+/// How much of a stream is kept, where it says so itself; the rest is as the node has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// Since an event happened. At least so long: events go with the segments that they are in.
+    pub age_ms: Option<u64>,
+    /// The newest so many.
+    pub events: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -123,7 +135,7 @@ pub struct StreamInfo {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Read {
     pub stream: StreamName,
-    /// Refused with `other_history`, `other_stream`, `trimmed` or `beyond_end` unless it is good.
+    /// Refused with `other_history`, `other_stream`, `trimmed` or `log_truncated` unless it is good.
     pub from: Cursor,
     pub max_events: usize,
     /// One event is always given, however large.
@@ -136,6 +148,17 @@ pub struct ReadReply {
     /// Dense from the cursor's offset on.
     pub events: Vec<Event>,
     pub info: StreamInfo,
+}
+
+/// Holds events back from being dropped, from `at` on, for a reader that has still to read them. Refused with the codes
+/// of a read unless the cursor is good; the same reader again moves its pin.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pin {
+    pub stream: StreamName,
+    pub reader: String,
+    pub at: Cursor,
+    /// Further behind the head it holds nothing back any more; its reader is told by `trimmed`.
+    pub max_lag: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -28,7 +28,7 @@ pub(crate) const fn status_of(code: Code) -> StatusCode {
         | Code::SequenceConflict
         | Code::StaleAttempt
         | Code::ChunkGap => StatusCode::CONFLICT,
-        Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::BeyondEnd => StatusCode::GONE,
+        Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::LogTruncated | Code::Damaged => StatusCode::GONE,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::QueueFull | Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,

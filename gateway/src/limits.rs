@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The largest integer that JavaScript can count to.
+pub(crate) const LARGEST_NUMBER: u64 = (1 << 53) - 1;
+
 /// The bounds of one node's gateway. The defaults are the documented contract; tests make them small.
 #[derive(Clone, Debug)]
 pub struct Limits {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use types::{Code, Refusal};
+use types::{Code, Offset, Refusal};
 
 /// What to do about a read that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,13 @@ pub(crate) enum Recourse {
     GiveUp,
 }
 
+/// Where the events after a gap begin, if the refusal of a read says so. A stream may have gaps behind its beginning:
+/// a run keeps what happened to it longer than what its steps streamed.
+pub(crate) fn resume_at(refusal: &Refusal) -> Option<Offset> {
+    let (_, low) = refusal.details.iter().find(|(name, _)| name == "low")?;
+    low.parse().ok().map(Offset::new)
+}
+
 /// When nobody says how long to wait.
 const PAUSE_MS: u64 = 250;
 
@@ -26,7 +33,9 @@ pub(crate) fn recourse(refusal: &Refusal) -> Recourse {
             let millis = refusal.retry_after_ms.unwrap_or(PAUSE_MS).clamp(10, 10_000);
             Recourse::Retry(Duration::from_millis(millis))
         }
-        Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::BeyondEnd => Recourse::LookAgain,
+        Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::LogTruncated => Recourse::LookAgain,
+        // With a place to go on, it is a gap.
+        Code::Damaged if resume_at(refusal).is_some() => Recourse::LookAgain,
         Code::StreamNotFound => Recourse::StreamGone,
         Code::BadRequest
         | Code::BadMessage
@@ -54,6 +63,7 @@ pub(crate) fn recourse(refusal: &Refusal) -> Recourse {
         | Code::ForgedToken
         | Code::ChunkGap
         | Code::OutcomeUnknown
+        | Code::Damaged
         | Code::Internal => Recourse::GiveUp,
     }
 }

@@ -25,6 +25,14 @@ impl Plan {
         }
     }
 
+    /// A gap of events that are no longer there, for the reason that a read gave.
+    pub(crate) const fn because(self, code: Code) -> Self {
+        match self {
+            Self::Gap { from, to, reason: Code::Trimmed } => Self::Gap { from, to, reason: code },
+            Self::Gap { .. } | Self::Live { .. } | Self::Replay { .. } => self,
+        }
+    }
+
     /// For the metrics.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
@@ -65,7 +73,7 @@ fn fault(from: Cursor, info: &StreamInfo) -> Option<Code> {
     } else if from.next < info.low {
         Some(Code::Trimmed)
     } else if from.next > info.head {
-        Some(Code::BeyondEnd)
+        Some(Code::LogTruncated)
     } else {
         None
     }
@@ -135,8 +143,8 @@ mod tests {
 
     #[test]
     fn a_cursor_beyond_the_end_is_never_served_as_if_nothing_were_missing() {
-        check_gap(at(HEAD + 1), Code::BeyondEnd);
-        check_gap(at(u64::MAX), Code::BeyondEnd);
+        check_gap(at(HEAD + 1), Code::LogTruncated);
+        check_gap(at(u64::MAX), Code::LogTruncated);
     }
 
     #[test]

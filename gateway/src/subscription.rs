@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use protocol::{Credit, Filter, ServerFrame, Sub};
-use types::{Cursor, Offset, StreamName, StreamStart, TenantId};
+use types::{Code, Cursor, Offset, StreamName, StreamStart, TenantId};
 
 use crate::backend::{ReadReply, StreamInfo};
 use crate::chunk::{Chunk, Room, Slice};
@@ -54,6 +54,8 @@ pub(crate) struct Subscription {
     /// Following ended: whether there is more only a read can tell.
     lost: bool,
     reading: bool,
+    /// A read said that nothing is kept from where it stands to here.
+    gap_to: Option<(Offset, Code)>,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl Subscription {
             feed: None,
             lost: false,
             reading: false,
+            gap_to: None,
         }
     }
 
@@ -104,9 +107,16 @@ impl Subscription {
     /// What it stood at is gone: says what is missing and goes on.
     pub(crate) fn reopen(&mut self, info: &StreamInfo, out: &mut Vec<u8>) -> Plan {
         let start = self.position.map_or(StreamStart::Begin, StreamStart::At);
-        let plan = resume::plan(start, info);
-        self.stand_at(plan, info, out);
+        let (low, code) = self.gap_to.take().unwrap_or((info.low, Code::Trimmed));
+        let info = StreamInfo { low: info.low.max(low.min(info.head)), ..info.clone() };
+        let plan = resume::plan(start, &info).because(code);
+        self.stand_at(plan, &info, out);
         plan
+    }
+
+    /// The read met a gap that ends here, for this reason: `reopen` tells it.
+    pub(crate) fn gap_to(&mut self, low: Offset, reason: Code) {
+        self.gap_to = Some((low, reason));
     }
 
     fn stand_at(&mut self, plan: Plan, info: &StreamInfo, out: &mut Vec<u8>) {

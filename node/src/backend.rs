@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::{Answer, AppendEvents, Command, ProducerStamp, StreamKey, Token};
 use gateway::backend::HeldStatus;
 use gateway::backend::{
-    Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, PollWorker,
+    Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, Pin, PollWorker,
     Producer, Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun, StartRun,
     StepOutcome, StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered,
     WorkflowSource,
@@ -161,6 +161,7 @@ impl Backend for NodeBackend {
             content_type: request.content_type,
             events: request.events,
             closed: request.closed,
+            keep: engine::Keep { age_ms: request.keep.age_ms, events: request.keep.events },
         };
         self.command(partition, command, move |state, answer| {
             let (_, info) = crate::fanout::view(state, &key, history).expect("a stream that was created is there");
@@ -212,11 +213,16 @@ impl Backend for NodeBackend {
 
     fn read(&self, tenant: &TenantId, request: Read) -> impl Future<Output = Outcome<ReadReply>> + Send + 'static {
         let followed = self.follow(tenant, request.stream.clone());
-        let (log, reads) = (self.host.log.clone(), self.reads.clone());
+        let (host, reads) = (self.host.clone(), self.reads.clone());
         let (this, tenant) = (self.clone(), tenant.clone());
         async move {
-            let found = crate::reader::read(followed.await?, &request, log, reads).await?;
-            let Found { mut events, info, output_of } = found;
+            let followed = followed.await?;
+            let partition = followed.partition;
+            let found = crate::reader::read(followed, &request, host.log.clone(), reads).await;
+            if matches!(&found, Err(refusal) if refusal.code == Code::Damaged && refusal.details.is_empty()) {
+                host.suspect(partition);
+            }
+            let Found { mut events, info, output_of } = found?;
             if let Some(run) = output_of
                 && let Some(end) = events.pop()
             {
@@ -225,6 +231,28 @@ impl Backend for NodeBackend {
             }
             Ok(ReadReply { events, info })
         }
+    }
+
+    fn pin(&self, tenant: &TenantId, request: Pin) -> impl Future<Output = Outcome<()>> + Send + 'static {
+        let (this, tenant) = (self.clone(), tenant.clone());
+        async move {
+            let Pin { stream, reader, at, max_lag } = request;
+            let partition = this.partition_of(&tenant, &stream);
+            let followed = this.follow(&tenant, stream.clone()).await?;
+            crate::reader::check(&at, &followed.info())?;
+            let pin = engine::Pin { at: at.next, max_lag };
+            this.command(partition, Command::PinReader { tenant, name: stream, reader, pin }, |_, _| ()).await
+        }
+    }
+
+    fn unpin(
+        &self,
+        tenant: &TenantId,
+        stream: StreamName,
+        reader: String,
+    ) -> impl Future<Output = Outcome<()>> + Send + 'static {
+        let partition = self.partition_of(tenant, &stream);
+        self.command(partition, Command::UnpinReader { tenant: tenant.clone(), name: stream, reader }, |_, _| ())
     }
 
     fn register_workflow(

@@ -12,13 +12,14 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use gateway::{HostName, WebOrigin};
-use types::PartitionCount;
+use types::{PartitionCount, TenantId};
 use workflow::{Growth, Jitter, RetryPolicy};
 
 pub use self::error::{ConfigError, Origin, Problem, ProblemCode};
@@ -70,6 +71,37 @@ pub struct StorageSettings {
     pub tail_bytes: usize,
     /// Free bytes of the disk at which nothing more is written.
     pub floor_bytes: u64,
+    pub retention: RetentionSettings,
+    pub scrub: ScrubSettings,
+}
+
+/// How segments are read through for damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScrubSettings {
+    /// 0: only where a read met damage.
+    pub bytes_per_second: u64,
+    /// From the end of one round over all segments to the next.
+    pub every_ms: u64,
+}
+
+/// How long what is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetentionSettings {
+    /// Runs, since they closed.
+    pub run_ms: u64,
+    /// Events of streams, since they happened, unless a stream says otherwise.
+    pub stream_ms: u64,
+    /// For streams of these tenants instead.
+    pub tenants_ms: BTreeMap<TenantId, u64>,
+    /// Of blocks, over all partitions; `None`: no limit.
+    pub run_bytes: Option<u64>,
+    pub stream_bytes: Option<u64>,
+    pub run_records: Option<u64>,
+    pub stream_records: Option<u64>,
+    /// From one look at what may go to the next.
+    pub check_ms: u64,
 }
 
 /// How patient and how generous the gateway is with a connection.
@@ -225,6 +257,27 @@ fn storage(settings: &Settings) -> StorageSettings {
         segment_age_ms: settings.whole("storage.segment_age_ms"),
         tail_bytes: to_usize(settings.whole("storage.tail_mib") * 1024 * 1024),
         floor_bytes: settings.whole("storage.floor_mib") * 1024 * 1024,
+        retention: retention(settings),
+        scrub: ScrubSettings {
+            bytes_per_second: settings.whole("storage.scrub.mib_per_second") * 1024 * 1024,
+            every_ms: settings.whole("storage.scrub.every_ms"),
+        },
+    }
+}
+
+fn retention(settings: &Settings) -> RetentionSettings {
+    const HOUR_MS: u64 = 3_600_000;
+    let limit = |path: &str, unit: u64| Some(settings.whole(path)).filter(|limit| *limit > 0).map(|limit| limit * unit);
+    let tenants = settings.hours_by_tenant("storage.retention.tenants");
+    RetentionSettings {
+        run_ms: settings.whole("storage.retention.run_hours") * HOUR_MS,
+        stream_ms: settings.whole("event_plane.retention_hours") * HOUR_MS,
+        tenants_ms: tenants.iter().map(|(tenant, hours)| (tenant.clone(), hours * HOUR_MS)).collect(),
+        run_bytes: limit("storage.retention.run_mib", 1024 * 1024),
+        stream_bytes: limit("storage.retention.stream_mib", 1024 * 1024),
+        run_records: limit("storage.retention.run_records", 1),
+        stream_records: limit("storage.retention.stream_records", 1),
+        check_ms: settings.whole("storage.retention.check_ms"),
     }
 }
 

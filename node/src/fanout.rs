@@ -25,6 +25,7 @@ pub(crate) struct Followed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) head: Offset,
+    pub(crate) low: Offset,
     pub(crate) closed: bool,
     pub(crate) deleted: bool,
 }
@@ -45,7 +46,7 @@ impl Followed {
     /// The stream as it stands on disk.
     pub(crate) fn info(&self) -> StreamInfo {
         let state = *self.state.borrow();
-        StreamInfo { head: state.head, closed: state.closed, ..self.info.clone() }
+        StreamInfo { head: state.head, low: state.low, closed: state.closed, ..self.info.clone() }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
@@ -74,7 +75,7 @@ impl Fanout {
         if streams.by_name.len() >= limits::FOLLOWED_STREAMS {
             streams.forget_unread();
         }
-        let state = State { head: info.head, closed: info.closed, deleted: false };
+        let state = State { head: info.head, low: info.low, closed: info.closed, deleted: false };
         let followed = Arc::new(Followed { partition, ordinal, info, state: watch::Sender::new(state) });
         streams.by_name.insert(key.clone(), followed.clone());
         streams.by_ordinal.insert((partition, ordinal), key.clone());
@@ -92,6 +93,7 @@ impl Fanout {
             let Some(followed) = streams.by_name.get(key) else { continue };
             followed.state.send_modify(|state| {
                 state.head = state.head.max(change.head);
+                state.low = state.low.max(change.low);
                 state.closed |= change.closed;
                 state.deleted |= change.deleted;
             });

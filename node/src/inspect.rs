@@ -23,6 +23,8 @@ pub struct ReplayReport {
 pub struct PartitionReplay {
     pub partition: PartitionId,
     pub events: u64,
+    /// Its beginning is no longer kept, so it was not replayed: what it would be folded from is gone.
+    pub trimmed: bool,
     /// Over open runs, at the end of the log.
     pub digest: Digest,
     pub open_runs: u64,
@@ -77,7 +79,13 @@ fn replay_partition(
 ) -> Result<PartitionReplay, ReplayError> {
     let mut partition = Partition::new(config.clone());
     let mut verifier = Verifier::default();
-    let end = log.bounds(id).end;
+    let bounds = log.bounds(id);
+    let end = bounds.end;
+    if bounds.trimmed {
+        let digest = partition.digest();
+        let (events, open_runs, causes, compared) = (0, 0, 0, 0);
+        return Ok(PartitionReplay { partition: id, events, trimmed: true, digest, open_runs, causes, compared });
+    }
     let diverged = |divergence| ReplayError::Diverged { partition: id, divergence: Box::new(divergence) };
     while partition.next_position() < end {
         let from = partition.next_position();
@@ -108,7 +116,8 @@ fn replay_partition(
     progress(id, end, end);
     let (causes, compared) = if verify { verifier.finish(end).map_err(&diverged)? } else { (0, 0) };
     let open_runs = partition.runs().filter(|run| !run.status.is_closed()).count() as u64;
-    Ok(PartitionReplay { partition: id, events: end.value(), digest: partition.digest(), open_runs, causes, compared })
+    let (events, digest) = (end.value(), partition.digest());
+    Ok(PartitionReplay { partition: id, events, trimmed: false, digest, open_runs, causes, compared })
 }
 
 /// A replay from the beginning needs no rows: everything was created on the way.

@@ -18,11 +18,14 @@ pub mod partition;
 mod reader;
 mod recovery;
 mod registration;
+mod retention;
 mod router;
 mod run_list;
+mod scrub;
 pub mod telemetry;
 mod translate;
 
 pub use backend::NodeBackend;
 pub use config::{Config, ConfigError, ConfigOverrides};
 pub use node::{Node, NodeError, RunningNode};
+pub use router::random_u32;

@@ -22,6 +22,11 @@ pub const RECORDS_PER_FOLD: usize = 4_096;
 pub const FOLD_BYTES: usize = 4 * 1024 * 1024;
 /// Timers fired in one turn of a driver.
 pub const TIMERS_PER_TURN: usize = 256;
+/// Streams of a segment that retention asks a partition about at once: a row or two of each are read, some
+/// milliseconds in all, during which the partition does nothing else.
+pub const STREAMS_PER_TRIM: usize = 128;
+/// Closed runs that are looked at at once when they may be forgotten.
+pub const RUNS_PER_FORGET: usize = 128;
 /// The stack of a thread that evaluates expressions.
 pub const DRIVER_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Reads of the log that run at once, each on a thread of its own.

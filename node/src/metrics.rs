@@ -12,6 +12,10 @@ pub(crate) struct Metrics {
     pub(crate) torn_records: IntGauge,
     pub(crate) disk_free_bytes: IntGauge,
     pub(crate) disk_writable: IntGauge,
+    pub(crate) dropped_segments: IntCounter,
+    pub(crate) dropped_bytes: IntCounter,
+    pub(crate) scrubbed_bytes: IntCounter,
+    pub(crate) scrub_rounds: IntCounter,
 }
 
 impl Metrics {
@@ -31,6 +35,13 @@ impl Metrics {
             rejections: counter("headwater_rejections_total", "Commands that were rejected"),
             steps_waiting: gauge("headwater_steps_waiting", "Steps that wait for a worker"),
             ready_ms: gauge("headwater_ready_milliseconds", "From opening the data directory to ready, at this start"),
+            dropped_segments: counter("headwater_dropped_segments_total", "Segments that retention dropped"),
+            dropped_bytes: counter("headwater_dropped_bytes_total", "Bytes of blocks in segments that were dropped"),
+            scrubbed_bytes: counter(
+                "headwater_scrubbed_bytes_total",
+                "Bytes of sealed segments that were read to be checked",
+            ),
+            scrub_rounds: counter("headwater_scrub_rounds_total", "Rounds over all sealed segments to check them"),
             torn_records: gauge("headwater_torn_records", "Unacknowledged records dropped at this start"),
             disk_free_bytes: gauge("headwater_disk_free_bytes", "Free bytes of the data directory's disk"),
             disk_writable: gauge("headwater_disk_writable", "1, or 0 while the disk is too full to write"),

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use engine::{Partition, PartitionConfig};
+use engine::{KeepConfig, Partition, PartitionConfig};
+use storage::retention::{Keep, Policy};
 use storage::{Log, OpenError, OpenReport, RocksLog, Rows};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
@@ -25,7 +26,9 @@ use crate::fanout::Fanout;
 use crate::limits;
 use crate::metrics::{Metrics, Registry};
 use crate::partition::{Driver, Host, Lane, LaneError, Mailbox, Notice, Release, Request};
+use crate::retention::{Retention, RetentionSettings};
 use crate::router;
+use crate::scrub::{Scrub, ScrubSettings};
 
 /// Why a node did not start, or stopped.
 #[derive(Debug, Error)]
@@ -59,6 +62,8 @@ pub struct RunningNode {
     doors: tokio::task::JoinHandle<Result<(), gateway::ServeError>>,
     alarm: tokio::task::JoinHandle<()>,
     watch: tokio::task::JoinHandle<()>,
+    retention: Retention,
+    scrub: Scrub,
     drivers: Vec<JoinHandle<Result<(), LaneError>>>,
     fatal: watch::Receiver<Option<String>>,
     host: Arc<Host>,
@@ -80,6 +85,10 @@ impl Node {
         let opened = opened.map_err(|error| NodeError::Setup { what: error.to_string() })??;
         let Opened { host, lanes, handed, report } = opened;
         let drivers = start_drivers(&host, lanes, handed.as_ref(), config.driver_threads.get())?;
+        let retention = Retention::start(host.clone(), retention_settings(&config))
+            .map_err(|error| NodeError::Setup { what: format!("failed to start the retention: {error}") })?;
+        let scrub = Scrub::start(host.clone(), scrub_settings(&config))
+            .map_err(|error| NodeError::Setup { what: format!("failed to start the scrub: {error}") })?;
         let backend = NodeBackend::new(host.clone());
         let alarm = tokio::spawn(ring_alarms(host.clone()));
         let watch = tokio::spawn(disk::watch(host.space.clone(), host.metrics.clone()));
@@ -98,6 +107,8 @@ impl Node {
             doors,
             alarm,
             watch,
+            retention,
+            scrub,
             drivers,
             fatal,
             host,
@@ -147,11 +158,15 @@ impl RunningNode {
         // The doors end with the drain's own deadline.
         drop(self.doors.await);
         self.alarm.abort();
-        for mailbox in self.host.mailboxes.get().into_iter().flatten() {
-            mailbox.stop();
-        }
+        let (host, retention, scrub) = (self.host.clone(), self.retention, self.scrub);
         let (drivers, log, fatal) = (self.drivers, self.host.log.clone(), self.fatal);
         let closed = tokio::task::spawn_blocking(move || {
+            // It asks the drivers, so it ends before they do.
+            retention.stop();
+            scrub.stop();
+            for mailbox in host.mailboxes.get().into_iter().flatten() {
+                mailbox.stop();
+            }
             for driver in drivers {
                 driver
                     .join()
@@ -188,6 +203,11 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
         default_retry: config.default_retry.clone(),
         idempotency_window_ms: config.idempotency_window_ms,
         cancel_grace_ms: config.cancel_grace_ms,
+        keep: KeepConfig {
+            stream_ms: config.storage.retention.stream_ms,
+            run_ms: config.storage.retention.run_ms,
+            tenants: config.storage.retention.tenants_ms.clone(),
+        },
         ..PartitionConfig::new(token_key)
     };
     let lanes = recover(log.as_ref(), log.as_ref(), &partition_config, config.driver_threads.get())?;
@@ -206,6 +226,7 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
         metrics,
         space,
         mailboxes: OnceLock::new(),
+        suspicions: OnceLock::new(),
         fatal,
     });
     if host.partitions() != config.partitions {
@@ -346,6 +367,24 @@ fn dispatcher_settings(config: &Config) -> Settings {
         None => (config.queue.max_depth, config.queue.max_depth.saturating_sub(1)),
     };
     Settings { reclaim_ms: config.reclaim_ms, silence_ms: limits::WORKER_SILENCE_MS, pause_at, resume_at }
+}
+
+fn retention_settings(config: &Config) -> RetentionSettings {
+    let settings = &config.storage.retention;
+    // A run's age counts from its close, so a segment of runs may go when all of them are forgotten.
+    let run = Keep { age_ms: Some(settings.run_ms), bytes: settings.run_bytes, records: settings.run_records };
+    let stream =
+        Keep { age_ms: Some(settings.stream_ms), bytes: settings.stream_bytes, records: settings.stream_records };
+    RetentionSettings {
+        policy: Policy { run, stream },
+        run_ms: settings.run_ms,
+        every: Duration::from_millis(settings.check_ms),
+    }
+}
+
+fn scrub_settings(config: &Config) -> ScrubSettings {
+    let settings = &config.storage.scrub;
+    ScrubSettings { bytes_per_second: settings.bytes_per_second, every: Duration::from_millis(settings.every_ms) }
 }
 
 fn storage_options(config: &Config, on_fatal: storage::OnFatal) -> storage::Options {

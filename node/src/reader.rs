@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::backend::{Event, Read, StreamInfo};
-use storage::{Log, StreamRead};
+use storage::{Log, ReadError, StreamRead};
 use tokio::sync::Semaphore;
 use types::{Code, Cursor, Refusal, RunId};
 
@@ -58,7 +58,9 @@ pub(crate) async fn read(
 
 /// The events, and the run whose output the last of them refers to.
 fn fetch(log: &dyn Log, read: StreamRead, run: Option<RunId>) -> Result<(Vec<Event>, Option<RunId>), Refusal> {
-    let records = log.read_stream(read).map_err(|error| translate::read_failed(&error))?;
+    let found = log.read_stream(read);
+    let found = found.and_then(|records| if records.is_empty() { Err(nothing(log, &read)) } else { Ok(records) });
+    let records = found.map_err(|error| translate::read_failed(&error))?;
     let events = records.iter().map(|record| translate::client_event(record, run));
     let events = events.collect::<Result<Vec<_>, String>>().map_err(|what| Refusal::new(Code::Internal, what))?;
     // Only the last event of a run's stream can be its end.
@@ -66,8 +68,21 @@ fn fetch(log: &dyn Log, read: StreamRead, run: Option<RunId>) -> Result<(Vec<Eve
     Ok((events, output_of))
 }
 
+/// There are durable events before `until`, and none was found: they were dropped, or they are lost.
+fn nothing(log: &dyn Log, read: &StreamRead) -> ReadError {
+    let bounds = log.bounds(read.partition);
+    if bounds.quarantined {
+        return ReadError::EventsQuarantined { low: read.until };
+    }
+    if bounds.trimmed {
+        return ReadError::Trimmed { low: read.until };
+    }
+    let what = format!("events {} to {} of stream {} are missing", read.from, read.until, read.stream);
+    ReadError::Corrupt { partition: read.partition, position: bounds.end, what }
+}
+
 /// A cursor of another history, another life of the stream, or out of its bounds is never served silently.
-fn check(cursor: &Cursor, info: &StreamInfo) -> Result<(), Refusal> {
+pub(crate) fn check(cursor: &Cursor, info: &StreamInfo) -> Result<(), Refusal> {
     let refuse =
         |code, message: &str| Err(Refusal::new(code, message).detail("low", info.low).detail("head", info.head));
     if cursor.history != info.history {
@@ -80,7 +95,7 @@ fn check(cursor: &Cursor, info: &StreamInfo) -> Result<(), Refusal> {
         return refuse(Code::Trimmed, "the events at the cursor are no longer kept");
     }
     if cursor.next > info.head {
-        return refuse(Code::BeyondEnd, "the cursor lies beyond the end of the stream");
+        return refuse(Code::LogTruncated, "the cursor lies beyond the end of the stream");
     }
     Ok(())
 }

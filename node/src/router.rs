@@ -22,6 +22,6 @@ pub(crate) fn random_u64() -> u64 {
 }
 
 /// From the operating system.
-pub(crate) fn random_u32() -> u32 {
+pub fn random_u32() -> u32 {
     getrandom::u32().expect("the operating system gives random numbers")
 }

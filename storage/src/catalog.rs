@@ -5,27 +5,40 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use types::{PartitionCount, PartitionId, Position};
+use types::{PartitionCount, PartitionId, Position, Timestamp};
 
 use crate::checkpoint::PartitionMeta;
+use crate::holes::Holes;
 use crate::log::PartitionBounds;
 use crate::metrics::Metrics;
 use crate::partition_log::Staged;
 use crate::recent::Recent;
 use crate::record::{CHAINS, RetentionClass};
+use crate::retention::SegmentId;
 use crate::segment::Segment;
 use crate::store::Store;
 
-/// Which positions a segment takes.
+/// Which positions a segment takes, and whether its records can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentStart {
     pub(crate) number: u32,
     pub(crate) base: Position,
+    /// It was not dropped.
+    pub(crate) kept: bool,
+    /// Something in it is damaged.
+    pub(crate) quarantined: bool,
+}
+
+impl SegmentStart {
+    /// Whether its records may be read.
+    pub(crate) const fn is_readable(&self) -> bool {
+        self.kept && !self.quarantined
+    }
 }
 
 impl From<&Segment> for SegmentStart {
     fn from(segment: &Segment) -> Self {
-        Self { number: segment.number, base: segment.base }
+        Self { number: segment.number, base: segment.base, kept: segment.state.is_kept(), quarantined: false }
     }
 }
 
@@ -33,6 +46,10 @@ impl From<&Segment> for SegmentStart {
 #[derive(Debug)]
 pub(crate) struct PartitionView {
     durable: AtomicU64,
+    /// How often segments of it were dropped or quarantined since it was opened.
+    drops: AtomicU64,
+    /// When somebody asked last that old segments be sealed, in log time; 0 once the writer has seen it.
+    seal_at: AtomicU64,
     state: RwLock<ViewState>,
 }
 
@@ -41,16 +58,48 @@ pub(crate) struct ViewState {
     pub(crate) meta: PartitionMeta,
     /// Oldest first; never empty.
     pub(crate) segments: [Vec<SegmentStart>; CHAINS],
+    /// Where records are missing because segments were dropped.
+    pub(crate) holes: Arc<Holes>,
+    /// Where they are because something is damaged.
+    pub(crate) damaged: Arc<Holes>,
     pub(crate) recent: Recent,
+}
+
+impl ViewState {
+    pub(crate) fn new(meta: PartitionMeta, segments: [Vec<SegmentStart>; CHAINS], recent: Recent) -> Self {
+        let holes = Arc::new(Holes::of(meta.start, &segments));
+        let damaged = Arc::new(Holes::quarantined(&segments));
+        Self { meta, segments, holes, damaged, recent }
+    }
 }
 
 impl PartitionView {
     pub(crate) fn new(durable: Position, state: ViewState) -> Self {
-        Self { durable: AtomicU64::new(durable.value()), state: RwLock::new(state) }
+        Self {
+            durable: AtomicU64::new(durable.value()),
+            drops: AtomicU64::new(0),
+            seal_at: AtomicU64::new(0),
+            state: RwLock::new(state),
+        }
+    }
+
+    /// Changes whenever segments are dropped or quarantined: a read that met something missing looks whether it was that.
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops.load(Ordering::Acquire)
     }
 
     pub(crate) fn durable(&self) -> Position {
         Position::new(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Asks the writer to seal what is too old at `now`. It looks with the next append, which may be an empty one.
+    pub(crate) fn ask_to_seal(&self, now: Timestamp) {
+        self.seal_at.fetch_max(now.as_millis(), Ordering::AcqRel);
+    }
+
+    /// The latest time for which that was asked and not yet taken.
+    pub(crate) fn take_seal(&self) -> Option<Timestamp> {
+        Some(self.seal_at.swap(0, Ordering::AcqRel)).filter(|millis| *millis > 0).map(Timestamp::from_millis)
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, ViewState> {
@@ -108,13 +157,67 @@ impl Catalog {
 
     pub(crate) fn bounds(&self, partition: PartitionId) -> PartitionBounds {
         let view = self.view(partition);
-        let PartitionMeta { history, start } = view.read().meta;
+        let state = view.read();
+        let PartitionMeta { history, start } = state.meta;
         PartitionBounds {
+            trimmed: !state.holes.is_empty(),
+            quarantined: !state.damaged.is_empty(),
             history,
             start_run: start[RetentionClass::Run.index()],
             start_stream: start[RetentionClass::Stream.index()],
             end: view.durable(),
         }
+    }
+
+    /// Segments are gone from now on, though their bytes may still be there. Who reads finds a hole.
+    pub(crate) fn publish_drop(&self, partition: PartitionId, meta: PartitionMeta, dropped: &[Segment]) {
+        let view = self.view(partition);
+        {
+            let mut state = view.write();
+            for segment in dropped {
+                let chain = &mut state.segments[segment.chain.class.index()];
+                chain.iter_mut().filter(|start| start.number == segment.number).for_each(|start| start.kept = false);
+            }
+            for (chain, start) in meta.start.iter().enumerate() {
+                state.segments[chain].retain(|segment| segment.kept || segment.base >= *start);
+            }
+            state.meta = meta;
+            state.holes = Arc::new(Holes::of(meta.start, &state.segments));
+            state.damaged = Arc::new(Holes::quarantined(&state.segments));
+        }
+        view.drops.fetch_add(1, Ordering::AcqRel);
+        if let Some(end) = dropped.iter().map(|segment| segment.next).max() {
+            self.forget_before(partition, end);
+        }
+    }
+
+    /// Nothing of a segment is read from now on; `next` is one past its last record.
+    pub(crate) fn publish_quarantine(&self, segment: SegmentId, next: Position) {
+        let view = self.view(segment.partition);
+        {
+            let mut state = view.write();
+            let chain = &mut state.segments[segment.class.index()];
+            let marked = chain.iter_mut().filter(|start| start.number == segment.number);
+            marked.for_each(|start| start.quarantined = true);
+            state.damaged = Arc::new(Holes::quarantined(&state.segments));
+        }
+        view.drops.fetch_add(1, Ordering::AcqRel);
+        self.forget_before(segment.partition, next);
+    }
+
+    /// Gives up the recent blocks that begin before `position`.
+    fn forget_before(&self, partition: PartitionId, position: Position) {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut evicted = self.view(partition).write().recent.evict_before(position);
+        let Tail { order, bytes } = &mut *tail;
+        order.retain(|(owner, size)| {
+            let goes = *owner == partition && evicted > 0;
+            if goes {
+                evicted -= 1;
+                *bytes -= size;
+            }
+            !goes
+        });
     }
 
     /// Shows what was written. Readers still wait for it to be durable.

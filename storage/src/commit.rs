@@ -180,6 +180,11 @@ impl Committer {
         self.shared.queue.is_idle()
     }
 
+    /// Something else of the log failed to write or sync: the log is over, as after a failure of its own.
+    pub(crate) fn fail(&self, what: &str, cause: &str) {
+        self.shared.fail(what, cause);
+    }
+
     /// Makes durable all that was appended, and ends both threads. Again: says how it went.
     pub(crate) fn close(&self) -> Result<(), AppendError> {
         self.shared.queue.close(AppendError::Closed);

@@ -38,6 +38,18 @@ pub enum ReadError {
     /// The position is no longer kept; `start` is the oldest that is.
     #[error("the partition's records before position {start} are no longer kept")]
     Dropped { start: Position },
+    /// The record is in a segment in which something is damaged; the next one that is not is at `next`.
+    #[error(
+        "partition {partition} is damaged before position {next}: the segment there is quarantined, and the rest is \
+         served; `headwater log verify` says what is damaged, and a backup restores it"
+    )]
+    Quarantined { partition: PartitionId, next: Position },
+    /// The event is in such a segment; the stream goes on at `low`.
+    #[error(
+        "the stream's events before offset {low} are damaged on disk and not served; `headwater log verify` says what \
+         is damaged, and a backup restores it"
+    )]
+    EventsQuarantined { low: Offset },
     /// What is on disk is not what was written. It is never served; `headwater log verify` lists all such places.
     #[error(
         "partition {partition} is damaged at position {position}: {what}; `headwater log verify` lists all damage, and a \

@@ -55,7 +55,7 @@ impl DataDirectory {
         self.path.join("salvage")
     }
 
-    fn format(&self) -> PathBuf {
+    pub(crate) fn format(&self) -> PathBuf {
         self.path.join(FORMAT_FILE)
     }
 
@@ -195,6 +195,11 @@ impl DataDirectory {
         }
         io_error(&path, error)
     }
+}
+
+/// Who has the data directory at `path` open for writing, if anybody. Looks at nothing but its lock.
+pub fn in_use_by(path: &Path) -> Option<String> {
+    DataDirectory::new(path).in_use_by()
 }
 
 fn wal_files(folder: &Path) -> io::Result<(Vec<PathBuf>, u64)> {

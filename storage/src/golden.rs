@@ -17,7 +17,7 @@ use crate::record::{EventClass, OutputHeader, Record, RetentionClass, StoredReco
 use crate::rocks_log::{Options, RocksLog};
 use crate::row_store::{decode_row, encode_row};
 use crate::rows::{Row, RowKey, RowKind};
-use crate::segment::{ChainId, Segment};
+use crate::segment::{ChainId, Segment, SegmentState};
 use crate::stream_index::{IndexEntry, decode_entries, encode_entries};
 use crate::watermark::Watermark;
 
@@ -122,7 +122,12 @@ fn segments_and_checkpoints() {
     assert_eq!(Segment::from_value(CHAIN, 2, &bytes), Ok(segment.clone()));
     let sealed = segment.clone().sealed();
     let bytes = golden("segment-sealed", "the same, sealed", &sealed.value());
-    assert_eq!(Segment::from_value(CHAIN, 2, &bytes), Ok(sealed));
+    assert_eq!(Segment::from_value(CHAIN, 2, &bytes), Ok(sealed.clone()));
+    for (name, state) in [("deleting", SegmentState::Deleting), ("dropped", SegmentState::Dropped)] {
+        let gone = sealed.clone().in_state(state);
+        let bytes = golden(&format!("segment-{name}"), &format!("the same, {name}"), &gone.value());
+        assert_eq!(Segment::from_value(CHAIN, 2, &bytes), Ok(gone));
+    }
 
     let [run, _] = Checkpoint::initial(PARTITION).active;
     let checkpoint = Checkpoint { partition: PARTITION, end: Position::new(1004), active: [run, segment] };

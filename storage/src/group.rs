@@ -125,9 +125,10 @@ impl Writer {
     fn add(&mut self, batch: &AppendBatch, group: &mut Group, begun: &mut [bool]) -> Position {
         let number = batch.partition.value() as usize;
         let log = &mut self.logs[number];
-        if !batch.records.is_empty() {
+        let seal = self.catalog.view(batch.partition).take_seal();
+        let time = batch.records.first().map(|record| record.time).max(seal);
+        if let Some(now) = time {
             if !std::mem::replace(&mut begun[number], true) {
-                let now = batch.records[0].time;
                 let view = self.catalog.view(batch.partition).read();
                 group.staged.push(log.begin(now, &self.policy, &view.recent.index, &mut group.batch));
             }

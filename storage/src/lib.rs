@@ -2,21 +2,26 @@
 
 mod block;
 mod catalog;
+mod check;
 mod checked;
 mod checkpoint;
 mod codec;
 mod commit;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(test)]
 mod golden;
 mod group;
+mod holes;
 mod keys;
 pub mod limits;
 mod log;
 mod memory;
 mod metrics;
 mod partition_log;
+mod quarantine;
 mod queue;
 mod read;
 mod read_only;
@@ -24,6 +29,8 @@ mod read_stream;
 mod recent;
 mod record;
 mod recovery;
+mod repair;
+pub mod retention;
 mod rocks;
 mod rocks_log;
 mod row_store;
@@ -39,14 +46,19 @@ mod verify;
 mod wal;
 mod watermark;
 
+pub use check::Checked;
 pub use commit::OnFatal;
 pub use error::{AppendError, OpenError, ReadError};
+pub use format::in_use_by;
 pub use log::{AppendBatch, Log, OnDurable, PartitionBounds, RETENTION_CLASSES, StreamRead, incarnation};
 pub use memory::{MemoryLog, MemoryOptions, Survives};
 pub use metrics::Metrics;
+pub use quarantine::Quarantined;
 pub use read_only::ReadOnlyLog;
 pub use record::{EventClass, OutputHeader, Record, RetentionClass, StoredRecord};
+pub use repair::{Loss, Repair};
+pub use retention::{DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 pub use rocks_log::{OpenReport, Options, RocksLog};
 pub use rows::{Row, RowChange, RowKey, RowKind, Rows};
 pub use space::{Change, Reserve, Space};
-pub use verify::{DamageFound, VerifyReport, verify};
+pub use verify::{DamageFound, VerifyReport, verify, verify_with};

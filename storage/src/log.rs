@@ -3,10 +3,13 @@
 
 use std::fmt;
 
-use types::{History, Incarnation, Offset, PartitionCount, PartitionId, Position, StreamOrdinal};
+use types::{History, Incarnation, Offset, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 
+use crate::check::Checked;
 use crate::error::{AppendError, ReadError};
+use crate::quarantine::Quarantined;
 use crate::record::{Record, RetentionClass, StoredRecord};
+use crate::retention::{DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rows::RowChange;
 
 /// Records of one partition that become durable together or not at all, with rows that follow them in the same write.
@@ -33,6 +36,10 @@ pub struct PartitionBounds {
     pub start_stream: Position,
     /// One past the last durable record.
     pub end: Position,
+    /// Some segments were dropped, so records between the starts and the end may be missing.
+    pub trimmed: bool,
+    /// Some segments are damaged and not read.
+    pub quarantined: bool,
 }
 
 /// Which events of one stream to read.
@@ -78,6 +85,37 @@ pub trait Log: Send + Sync + fmt::Debug {
         let _ = read;
         false
     }
+
+    /// What is known of a partition's segments, of both chains, the oldest of each first.
+    fn segments(&self, partition: PartitionId) -> Result<Vec<SegmentFacts>, ReadError>;
+
+    /// Streams with events in a sealed segment, by ordinal, from the one behind `after`; at most `limit`. In the stream
+    /// chain these are users' streams and runs with output, in the run chain runs.
+    fn segment_streams(
+        &self,
+        segment: SegmentId,
+        after: Option<StreamOrdinal>,
+        limit: usize,
+    ) -> Result<Vec<StreamExtent>, ReadError>;
+
+    /// Seals the active segments of a partition that are too old at `now`, which an append would do too: so that
+    /// nothing stays only because nothing follows it. Returns at once.
+    fn seal(&self, partition: PartitionId, now: Timestamp);
+
+    /// Drops sealed segments of one partition, for ever: durable when it returns. Refuses those that recovery needs.
+    /// Whoever reads what is gone is told `ReadError::Trimmed` or `Dropped`. Waits for the disk.
+    fn drop_segments(&self, partition: PartitionId, segments: &[SegmentId]) -> Result<Dropped, DropError>;
+
+    /// Reads all of a sealed segment and holds it against what it was sealed with. `pace` is told how many bytes were
+    /// read and may take its time; `false` stops. Waits for the disk.
+    fn check_segment(&self, segment: SegmentId, pace: &mut dyn FnMut(usize) -> bool) -> Result<Checked, ReadError>;
+
+    /// Nothing of a damaged sealed segment is read any more, also after a restart: whoever comes to it is told
+    /// `ReadError::Quarantined` or `EventsQuarantined`. Durable when it returns.
+    fn quarantine(&self, found: &Quarantined) -> Result<(), DropError>;
+
+    /// All segments that are not read, and why.
+    fn quarantined(&self) -> Result<Vec<Quarantined>, ReadError>;
 
     /// Makes everything appended so far durable, writes the commit watermark, and stops the log's threads.
     fn close(&self) -> Result<(), AppendError>;

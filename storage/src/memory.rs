@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use types::{History, PartitionCount, PartitionId, Position};
+use types::{History, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 
 use crate::catalog::Catalog;
+use crate::check::Checked;
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::group::{Pending, Waiting, Writer};
 use crate::keys::{Family, LogKey};
@@ -16,10 +17,12 @@ use crate::limits;
 use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, RETENTION_CLASSES, StreamRead};
 use crate::metrics::Metrics;
 use crate::partition_log::Policy;
+use crate::quarantine::Quarantined;
 use crate::read::read;
 use crate::read_stream::{is_recent, read_stream};
 use crate::record::StoredRecord;
 use crate::recovery::{initial, recover};
+use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::row_store;
 use crate::rows::{Row, RowKey, RowKind, Rows};
 use crate::simulated_disk::SimulatedDisk;
@@ -119,6 +122,7 @@ impl MemoryLog {
         let mut watermark = locked(&machine.watermark);
         let recovered = recover(&*machine.disk, &watermark, &[])?;
         machine.disk.write(&recovered.repairs).map_err(crate::recovery::store_error("the log"))?;
+        retention::finish_drops(&*machine.disk, watermark.partitions())?;
         machine.disk.sync().map_err(crate::recovery::store_error("the log"))?;
         let store: Arc<dyn Store> = machine.disk.clone();
         let catalog = Catalog::new(store, Arc::new(Metrics::new()), recovered.views, options.tail_bytes);
@@ -178,6 +182,11 @@ impl MemoryLog {
     /// While full, every write fails, and a failed write ends the log as a failed sync does.
     pub fn set_full(&self, full: bool) {
         self.machine.disk.set_full(full);
+    }
+
+    /// The disk does so many more writes, syncs and removals of files; then all fail until a `crash`.
+    pub fn stop_disk_after(&self, operations: usize) {
+        self.machine.disk.stop_after(operations);
     }
 
     /// The machine stops: this handle is dead, callbacks that wait never run, and of what was not synced `survives` is
@@ -278,6 +287,57 @@ impl Log for MemoryLog {
 
     fn is_recent(&self, request: &StreamRead) -> bool {
         is_recent(&self.catalog, request)
+    }
+
+    fn segments(&self, partition: PartitionId) -> Result<Vec<SegmentFacts>, ReadError> {
+        retention::facts(&self.catalog, partition)
+    }
+
+    fn segment_streams(
+        &self,
+        segment: SegmentId,
+        after: Option<StreamOrdinal>,
+        limit: usize,
+    ) -> Result<Vec<StreamExtent>, ReadError> {
+        retention::streams(&self.catalog, segment, after, limit)
+    }
+
+    fn seal(&self, partition: PartitionId, now: Timestamp) {
+        self.catalog.view(partition).ask_to_seal(now);
+        let expected = self.catalog.view(partition).durable();
+        self.append(AppendBatch { partition, expected, records: Vec::new(), rows: Vec::new() }, Box::new(|_| ()));
+    }
+
+    fn drop_segments(&self, partition: PartitionId, segments: &[SegmentId]) -> Result<Dropped, DropError> {
+        let mut state = locked(&self.state);
+        if let Some(dead) = &state.dead {
+            return Err(DropError::Failed { cause: dead.to_string() });
+        }
+        let dropped = retention::drop_segments(&self.catalog, partition, segments);
+        if let Err(DropError::Failed { cause }) = &dropped {
+            state.dead = Some(AppendError::OutcomeUnknown { cause: cause.clone() });
+        }
+        dropped
+    }
+
+    fn check_segment(&self, segment: SegmentId, pace: &mut dyn FnMut(usize) -> bool) -> Result<Checked, ReadError> {
+        retention::check(&self.catalog, segment, pace)
+    }
+
+    fn quarantined(&self) -> Result<Vec<Quarantined>, ReadError> {
+        retention::quarantined(&self.catalog)
+    }
+
+    fn quarantine(&self, found: &Quarantined) -> Result<(), DropError> {
+        let mut state = locked(&self.state);
+        if let Some(dead) = &state.dead {
+            return Err(DropError::Failed { cause: dead.to_string() });
+        }
+        let marked = retention::quarantine(&self.catalog, found);
+        if let Err(DropError::Failed { cause }) = &marked {
+            state.dead = Some(AppendError::OutcomeUnknown { cause: cause.clone() });
+        }
+        marked
     }
 
     fn close(&self) -> Result<(), AppendError> {

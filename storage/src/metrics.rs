@@ -20,6 +20,7 @@ pub struct Metrics {
     tail_hits: IntCounter,
     cold_reads: IntCounter,
     watermarks: IntCounter,
+    quarantined: IntGauge,
 }
 
 impl Default for Metrics {
@@ -47,12 +48,13 @@ impl Metrics {
             tail_hits: counter("tail_hits_total", "reads served from recent blocks"),
             cold_reads: counter("cold_reads_total", "reads that went to the disk"),
             watermarks: counter("watermarks_total", "writes of the commit watermark"),
+            quarantined: gauge("quarantined_segments", "damaged segments that are not served; should be 0"),
         }
     }
 
     /// Adds all figures to a registry. Fails when they are there already: one log a registry.
     pub fn register(&self, registry: &Registry) -> Result<(), String> {
-        let all: [Box<dyn Collector>; 12] = [
+        let all: [Box<dyn Collector>; 13] = [
             Box::new(self.group_batches.clone()),
             Box::new(self.group_bytes.clone()),
             Box::new(self.queue_seconds.clone()),
@@ -65,6 +67,7 @@ impl Metrics {
             Box::new(self.tail_hits.clone()),
             Box::new(self.cold_reads.clone()),
             Box::new(self.watermarks.clone()),
+            Box::new(self.quarantined.clone()),
         ];
         all.into_iter().try_for_each(|figure| registry.register(figure).map_err(|error| error.to_string()))
     }
@@ -93,6 +96,10 @@ impl Metrics {
 
     pub(crate) fn cold_read(&self) {
         self.cold_reads.inc();
+    }
+
+    pub(crate) fn quarantined(&self, segments: usize) {
+        self.quarantined.set(i64::try_from(segments).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn watermark(&self) {
@@ -141,7 +148,7 @@ mod tests {
     fn all_figures_register_once() {
         let (metrics, registry) = (Metrics::new(), Registry::new());
         metrics.register(&registry).expect("all names differ");
-        assert_eq!(registry.gather().len(), 12);
+        assert_eq!(registry.gather().len(), 13);
         assert!(metrics.register(&registry).is_err());
     }
 }

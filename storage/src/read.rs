@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 
 use types::{PartitionId, Position};
 
@@ -9,10 +10,11 @@ use crate::block::Block;
 use crate::catalog::{Catalog, SegmentStart, ViewState};
 use crate::codec::Damage;
 use crate::error::ReadError;
+use crate::holes::Holes;
 use crate::keys::{Family, LogKey};
 use crate::log::RETENTION_CLASSES;
 use crate::record::{CHAINS, RetentionClass, StoredRecord};
-use crate::store::{Scan, StoreError};
+use crate::store::{Entry, Scan, StoreError};
 
 /// A read names its partition and the position it came to when something is wrong.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +55,15 @@ impl Source<'_> {
     }
 }
 
-/// Walks the blocks of one chain on disk and holds each to the one before it.
+/// Walks the blocks of one chain on disk and holds each to the one before it. What was dropped or is quarantined is
+/// left out.
 pub(crate) struct ChainScan<'a> {
-    scan: Box<dyn Scan + 'a>,
+    catalog: &'a Catalog,
     place: Place,
+    /// First key and the one behind the last, of segments that are next to each other.
+    ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
+    scan: Option<Box<dyn Scan + 'a>>,
+    expect_bytes: usize,
     previous_crc: Option<u32>,
 }
 
@@ -69,40 +76,54 @@ impl<'a> ChainScan<'a> {
         segments: &[SegmentStart],
         expect_bytes: usize,
     ) -> Result<Self, ReadError> {
-        let Place { partition, position: base } = place;
-        let start = LogKey::chain_start(partition, class).encode();
-        let after = segments.partition_point(|segment| segment.base <= base);
-        let segment = segments[after.saturating_sub(1)].number;
-        let seek = LogKey { partition, class, segment, base }.encode();
-        let found = catalog.store.last(Family::Log, &start, &seek).map_err(place.store())?;
-        let first = found.map_or_else(|| start.to_vec(), |(key, _)| key);
-        Ok(Self::over(catalog, place, class, &first, expect_bytes))
-    }
-
-    /// From `first` to the end of the chain.
-    pub(crate) fn over(
-        catalog: &'a Catalog,
-        place: Place,
-        class: RetentionClass,
-        first: &[u8],
-        expect_bytes: usize,
-    ) -> Self {
-        let end = LogKey::chain_end(place.partition, class).encode();
-        Self { scan: catalog.store.scan(Family::Log, first, &end, expect_bytes), place, previous_crc: None }
+        let Place { partition, position } = place;
+        let after = segments.partition_point(|segment| segment.base <= position);
+        let segments = &segments[after.saturating_sub(1)..];
+        let key = |segment, base| LogKey { partition, class, segment, base }.encode().to_vec();
+        let mut ranges: VecDeque<(Vec<u8>, Vec<u8>)> = VecDeque::new();
+        let mut open = None;
+        for segment in segments {
+            if segment.is_readable() {
+                open = open.or_else(|| Some(key(segment.number, Position::ZERO)));
+            } else if let Some(from) = open.take() {
+                ranges.push_back((from, key(segment.number, Position::ZERO)));
+            }
+        }
+        ranges.extend(open.map(|from| (from, LogKey::chain_end(partition, class).encode().to_vec())));
+        if let (Some(segment), Some((first, _))) = (segments.first().filter(|it| it.is_readable()), ranges.front_mut())
+        {
+            let seek = key(segment.number, position);
+            let found = catalog.store.last(Family::Log, first, &seek).map_err(place.store())?;
+            *first = found.map_or_else(|| first.clone(), |(key, _)| key);
+        }
+        Ok(Self { catalog, place, ranges, scan: None, expect_bytes, previous_crc: None })
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Block>, ReadError> {
-        let Some((key, bytes)) = self.scan.next().map_err(self.place.store())? else { return Ok(None) };
+        loop {
+            let Some(scan) = &mut self.scan else {
+                let Some((from, until)) = self.ranges.pop_front() else { return Ok(None) };
+                self.scan = Some(self.catalog.store.scan(Family::Log, &from, &until, self.expect_bytes));
+                self.previous_crc = None;
+                continue;
+            };
+            match scan.next().map_err(self.place.store())? {
+                Some(entry) => return self.block(entry).map(Some),
+                None => self.scan = None,
+            }
+        }
+    }
+
+    fn block(&mut self, (key, bytes): Entry) -> Result<Block, ReadError> {
         let key = LogKey::decode(&key).map_err(self.place.damage())?;
         self.place.position = key.base;
         let block = Block::decode(&key, bytes).map_err(self.place.damage())?;
         if self.previous_crc.is_some_and(|crc| crc != block.header.previous_crc) {
-            return Err(self
-                .place
-                .corrupt(&format!("the block before this one in the {} chain is missing", key.class.name())));
+            let chain = key.class.name();
+            return Err(self.place.corrupt(&format!("the block before this one in the {chain} chain is missing")));
         }
         self.previous_crc = Some(block.header.crc);
-        Ok(Some(block))
+        Ok(block)
     }
 }
 
@@ -181,18 +202,45 @@ pub(crate) fn read(
     max_records: usize,
     max_bytes: usize,
 ) -> Result<Vec<StoredRecord>, ReadError> {
+    unless_dropped(catalog, partition, || read_once(catalog, partition, from, max_records, max_bytes))
+}
+
+/// Reads, and reads again when something was missing because it was dropped meanwhile.
+pub(crate) fn unless_dropped<T>(
+    catalog: &Catalog,
+    partition: PartitionId,
+    read: impl Fn() -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
+    loop {
+        let before = catalog.view(partition).drops();
+        let found = read();
+        let missing = matches!(found, Err(ReadError::Corrupt { .. }));
+        if !missing || catalog.view(partition).drops() == before {
+            return found;
+        }
+    }
+}
+
+fn read_once(
+    catalog: &Catalog,
+    partition: PartitionId,
+    from: Position,
+    max_records: usize,
+    max_bytes: usize,
+) -> Result<Vec<StoredRecord>, ReadError> {
     let view = catalog.view(partition);
     let (durable, place) = (view.durable(), Place { partition, position: from });
     let state = view.read();
-    let start = state.meta.start;
-    if from < start[RetentionClass::Run.index()] {
-        return Err(ReadError::Dropped { start: start[RetentionClass::Run.index()] });
+    let start = state.meta.start[RetentionClass::Run.index()];
+    if from < start {
+        return Err(ReadError::Dropped { start });
     }
     if from >= durable || max_records == 0 {
         return Ok(Vec::new());
     }
     let tail = state.recent.blocks_from(from, max_bytes);
     let on_disk = if tail.is_none() { Some(state.segments.clone()) } else { None };
+    let missing = Missing { holes: Arc::clone(&state.holes), damaged: Arc::clone(&state.damaged) };
     drop(state);
     let source = match (tail, on_disk) {
         (Some(blocks), _) => {
@@ -205,7 +253,7 @@ pub(crate) fn read(
         }
     };
     let merge = Merge { source, heads: [None, None], empty: [Some(from); CHAINS], place };
-    collect(merge, durable, start[RetentionClass::Stream.index()], max_records, max_bytes)
+    collect(merge, durable, &missing, max_records, max_bytes)
 }
 
 fn scans<'a>(
@@ -219,18 +267,38 @@ fn scans<'a>(
     Ok([scan(run)?, scan(stream)?])
 }
 
+/// Where records may be missing, and why.
+struct Missing {
+    holes: Arc<Holes>,
+    damaged: Arc<Holes>,
+}
+
+impl Missing {
+    /// Whether all of `place..next` was dropped; else what is wrong there.
+    fn explain(&self, place: Place, next: Position, otherwise: &str) -> Result<(), ReadError> {
+        let (partition, from) = (place.partition, place.position);
+        if self.holes.cover(from, next) {
+            return Ok(());
+        }
+        match self.damaged.end(from, next) {
+            Some(end) => Err(ReadError::Quarantined { partition, next: end }),
+            None => Err(place.corrupt(&otherwise)),
+        }
+    }
+}
+
 /// Takes records in order until a limit. What comes before damage is given; the damage is met by the next read.
 fn collect(
     mut merge: Merge<'_>,
     durable: Position,
-    start_stream: Position,
+    missing: &Missing,
     max_records: usize,
     max_bytes: usize,
 ) -> Result<Vec<StoredRecord>, ReadError> {
     let (mut records, mut bytes) = (Vec::new(), 0);
     let mut expected = merge.place.position;
     while records.len() < max_records && (records.is_empty() || bytes < max_bytes) {
-        match next_record(&mut merge, expected, durable, start_stream) {
+        match next_record(&mut merge, expected, durable, missing) {
             Ok(Some(stored)) => {
                 bytes += stored.record.bytes();
                 expected = stored.position.next();
@@ -240,31 +308,28 @@ fn collect(
             Ok(None) | Err(_) => break,
         }
     }
-    if records.is_empty() && expected >= start_stream {
-        merge.place.position = expected;
-        return Err(merge.place.corrupt(&format!("nothing is there, though the log is durable up to {durable}")));
+    if records.is_empty() {
+        let place = Place { position: expected, ..merge.place };
+        missing.explain(place, durable, &format!("nothing is there, though the log is durable up to {durable}"))?;
     }
     Ok(records)
 }
 
-/// The durable record at `expected`. Below `start_stream` the stream chain is gone, so there it may be a later one.
+/// The durable record at `expected`, or the next one where all between was dropped.
 fn next_record(
     merge: &mut Merge<'_>,
     expected: Position,
     durable: Position,
-    start_stream: Position,
+    missing: &Missing,
 ) -> Result<Option<StoredRecord>, ReadError> {
     merge.refill(expected)?;
     let Some((chain, position)) = merge.first().filter(|(_, position)| *position < durable) else { return Ok(None) };
-    let trimmed = position > expected && position <= start_stream;
-    if position != expected.max(start_stream) && position != expected && !trimmed {
-        merge.place.position = expected;
-        return Err(merge.place.corrupt(&format!("the next record there is at position {position}")));
-    }
+    let place = Place { position: expected, ..merge.place };
+    missing.explain(place, position, &format!("the next record there is at position {position}"))?;
     merge.take(chain).map(Some)
 }
 
-/// A state's segments of one chain, newest first.
+/// A state's segments of one chain that may be read, newest first.
 pub(crate) fn newest_first(state: &ViewState, chain: usize) -> Vec<u32> {
-    state.segments[chain].iter().rev().map(|segment| segment.number).collect()
+    state.segments[chain].iter().rev().filter(|segment| segment.is_readable()).map(|segment| segment.number).collect()
 }

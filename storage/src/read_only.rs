@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use types::{PartitionCount, PartitionId, Position};
+use types::{PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 
 use crate::catalog::Catalog;
+use crate::check::Checked;
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::format::{DataDirectory, Found, io_error};
 use crate::limits::TAIL_BYTES;
 use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, StreamRead};
 use crate::metrics::Metrics;
+use crate::quarantine::Quarantined;
 use crate::read::read;
 use crate::read_stream::read_stream;
 use crate::record::StoredRecord;
 use crate::recovery::{damaged, recover, store_error};
+use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rocks::RocksStore;
 use crate::rocks_log::OpenReport;
 use crate::row_store;
@@ -68,6 +71,7 @@ impl ReadOnlyLog {
             term: watermark.term,
             torn_blocks: blocks + recovered.torn.blocks,
             torn_records: records + recovered.torn.records,
+            quarantined: recovered.quarantined.len() as u64,
             wal_bytes,
             elapsed: Duration::ZERO,
         };
@@ -105,6 +109,37 @@ impl Log for ReadOnlyLog {
 
     fn read_stream(&self, request: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
         read_stream(&self.catalog, request)
+    }
+
+    fn segments(&self, partition: PartitionId) -> Result<Vec<SegmentFacts>, ReadError> {
+        retention::facts(&self.catalog, partition)
+    }
+
+    fn segment_streams(
+        &self,
+        segment: SegmentId,
+        after: Option<StreamOrdinal>,
+        limit: usize,
+    ) -> Result<Vec<StreamExtent>, ReadError> {
+        retention::streams(&self.catalog, segment, after, limit)
+    }
+
+    fn seal(&self, _partition: PartitionId, _now: Timestamp) {}
+
+    fn drop_segments(&self, _partition: PartitionId, _segments: &[SegmentId]) -> Result<Dropped, DropError> {
+        Err(DropError::ReadOnly)
+    }
+
+    fn check_segment(&self, segment: SegmentId, pace: &mut dyn FnMut(usize) -> bool) -> Result<Checked, ReadError> {
+        retention::check(&self.catalog, segment, pace)
+    }
+
+    fn quarantined(&self) -> Result<Vec<Quarantined>, ReadError> {
+        retention::quarantined(&self.catalog)
+    }
+
+    fn quarantine(&self, _found: &Quarantined) -> Result<(), DropError> {
+        Err(DropError::ReadOnly)
     }
 
     fn close(&self) -> Result<(), AppendError> {

@@ -1,15 +1,17 @@
 //! Reads one stream in order of offset: its entries in both chains' indexes, then the blocks they name.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use types::{Offset, Position};
 
 use crate::block::Block;
 use crate::catalog::Catalog;
 use crate::error::ReadError;
+use crate::holes::Holes;
 use crate::keys::{Family, IndexKey, LogKey};
 use crate::log::{RETENTION_CLASSES, StreamRead};
-use crate::read::{Place, newest_first};
+use crate::read::{Place, newest_first, unless_dropped};
 use crate::record::{CHAINS, RetentionClass, StoredRecord};
 use crate::store::Scan;
 use crate::stream_index::{IndexEntry, decode_entries};
@@ -219,16 +221,22 @@ pub(crate) fn is_recent(catalog: &Catalog, read: &StreamRead) -> bool {
 }
 
 pub(crate) fn read_stream(catalog: &Catalog, read: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
+    unless_dropped(catalog, read.partition, || read_once(catalog, read))
+}
+
+fn read_once(catalog: &Catalog, read: StreamRead) -> Result<Vec<StoredRecord>, ReadError> {
     if read.stream.is_none() || read.max_events == 0 || read.from >= read.until {
         return Ok(Vec::new());
     }
     let view = catalog.view(read.partition);
-    let (durable, start) = (view.durable(), view.read().meta.start);
-    let trimmed = start.iter().any(|start| *start > Position::ZERO);
+    let durable = view.durable();
+    let state = view.read();
+    let (holes, damaged) = (Arc::clone(&state.holes), Arc::clone(&state.damaged));
+    drop(state);
     let mut chains = RETENTION_CLASSES.map(|class| Events::new(Entries::new(catalog, read, class)));
     // The chain that needs no disk is asked first; often the other then need not be asked.
     chains.sort_by_key(|events| events.entries.not_consulted.is_some());
-    let mut merge = Merge { chains, passed: None, durable, trimmed };
+    let mut merge = Merge { chains, passed: None, durable, holes, damaged };
     let (mut events, mut bytes, mut expected) = (Vec::new(), 0, read.from);
     while events.len() < read.max_events && (events.is_empty() || bytes < read.max_bytes) && expected < read.until {
         match merge.next(expected) {
@@ -251,8 +259,10 @@ struct Merge<'a> {
     /// Where the last event before the next one is.
     passed: Option<Position>,
     durable: Position,
-    /// Some of the partition is no longer kept.
-    trimmed: bool,
+    /// Where the partition is no longer kept.
+    holes: Arc<Holes>,
+    /// Where it is kept and not read.
+    damaged: Arc<Holes>,
 }
 
 impl Merge<'_> {
@@ -269,8 +279,12 @@ impl Merge<'_> {
         if event.position >= self.durable {
             return Ok(None);
         }
-        if self.trimmed {
+        let from = self.passed.map_or(Position::ZERO, Position::next);
+        if self.holes.touch(from, event.position) {
             return Err(ReadError::Trimmed { low: event.offset });
+        }
+        if self.damaged.touch(from, event.position) {
+            return Err(ReadError::EventsQuarantined { low: event.offset });
         }
         let entries = &self.chains[0].entries;
         let place = Place { position: event.position, ..entries.place };

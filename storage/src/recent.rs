@@ -79,6 +79,15 @@ impl Recent {
         }
     }
 
+    /// Gives up the bytes of all blocks that begin before `position`, and says how many that were.
+    pub(crate) fn evict_before(&mut self, position: Position) -> usize {
+        // Within a group the other chain's blocks may come first and begin later.
+        let last = self.blocks.iter().rposition(|recent| recent.key.base < position);
+        let evicted = last.map_or(0, |last| (last + 1).saturating_sub(self.evicted));
+        (0..evicted).for_each(|_| self.evict_oldest());
+        evicted
+    }
+
     /// Drops entries that are on disk and whose bytes are gone.
     fn forget(&mut self) {
         while self.evicted > 0 && self.blocks.front().is_some_and(|oldest| oldest.key.base < self.saved) {

@@ -10,12 +10,13 @@ use crate::codec::Damage;
 use crate::error::OpenError;
 use crate::keys::{Family, LogKey, MetaKey};
 use crate::partition_log::PartitionLog;
+use crate::quarantine::{self, Quarantined};
 use crate::recent::Recent;
 use crate::record::CHAINS;
 use crate::row_store;
 use crate::segment::{ChainId, Segment, SegmentState};
 use crate::store::{Batch, Store, StoreError};
-use crate::tail_cut::{Tail, cut};
+use crate::tail_cut::{Cut, Tail, cut};
 use crate::watermark::Watermark;
 
 /// A log that may be served.
@@ -26,6 +27,8 @@ pub(crate) struct Recovered {
     /// Removes what lies beyond the end, so that it can never be taken for what will be written there.
     pub(crate) repairs: Batch,
     pub(crate) torn: Torn,
+    /// Segments that are not read.
+    pub(crate) quarantined: Vec<Quarantined>,
 }
 
 /// What was written and never acknowledged, and is now gone.
@@ -63,7 +66,8 @@ pub(crate) fn recover(store: &dyn Store, watermark: &Watermark, claims: &[Positi
     }
     let sequence = store.sequence();
     let (views, logs) = (Vec::new(), Vec::new());
-    let mut recovered = Recovered { views, logs, repairs: Batch::default(), torn: Torn::default() };
+    let (repairs, torn, quarantined) = (Batch::default(), Torn::default(), Vec::new());
+    let mut recovered = Recovered { views, logs, repairs, torn, quarantined };
     for partition in count.partitions() {
         let number = partition.value() as usize;
         let durable = watermark.durable[number].max(claims.get(number).copied().unwrap_or_default());
@@ -81,6 +85,34 @@ pub(crate) fn directory(store: &dyn Store) -> Result<Directory, OpenError> {
     Directory::from_value(&value).map_err(damaged("the log's record of its partitions"))
 }
 
+/// A partition from its checkpoint to the end of what is good.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) meta: PartitionMeta,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) cut: Cut,
+    /// The furthest position that some block says was durable.
+    pub(crate) claimed: Position,
+    /// What ended the good blocks, if it was not the end.
+    pub(crate) damage: Option<Damage>,
+    /// The latest opening that some block is of.
+    pub(crate) term: u32,
+}
+
+/// Follows both chains from the checkpoint. An error is damage before it, or that nothing can be read.
+pub(crate) fn follow(store: &dyn Store, partition: PartitionId) -> Result<Followed, OpenError> {
+    let name = format!("partition {partition}");
+    let meta = partition_meta(store, partition)?;
+    let checkpoint = checkpoint(store, partition)?;
+    let [(run, run_term), (stream, stream_term)] =
+        [tail(store, &checkpoint.active[0])?, tail(store, &checkpoint.active[1])?];
+    let tails = [run, stream];
+    let claimed = tails.iter().filter_map(|tail| tail.claim).max().unwrap_or_default();
+    let damage = tails.iter().find_map(|tail| tail.damage.clone());
+    let cut = cut(checkpoint.end, tails).map_err(damaged(&name))?;
+    Ok(Followed { meta, checkpoint, cut, claimed, damage, term: run_term.max(stream_term) })
+}
+
 fn recover_partition(
     store: &dyn Store,
     partition: PartitionId,
@@ -89,12 +121,12 @@ fn recover_partition(
     recovered: &mut Recovered,
 ) -> Result<(), OpenError> {
     let name = format!("partition {partition}");
-    let meta = partition_meta(store, partition)?;
-    let checkpoint = checkpoint(store, partition)?;
-    let tails = [tail(store, &checkpoint.active[0], term)?, tail(store, &checkpoint.active[1], term)?];
-    let claimed = tails.iter().filter_map(|tail| tail.claim).max().unwrap_or_default();
-    let (durable, damage) = (durable.max(claimed), tails.iter().find_map(|tail| tail.damage.clone()));
-    let cut = cut(checkpoint.end, tails).map_err(damaged(&name))?;
+    let Followed { meta, checkpoint, cut, claimed, damage, term: found } = follow(store, partition)?;
+    if found > term {
+        let what = format!("it is of opening {term}, but the log has blocks of opening {found}: it is another copy's");
+        return Err(OpenError::Damaged { place: "COMMIT".to_owned(), what });
+    }
+    let durable = durable.max(claimed);
     if cut.end < durable {
         let what = damage.map_or_else(|| "what follows is gone".to_owned(), |damage| damage.to_string());
         return Err(OpenError::AcknowledgedDataMissing { partition, durable, found: cut.end, what });
@@ -116,8 +148,15 @@ fn recover_partition(
         }
         recent.add_group(group.blocks, group.end);
     }
-    let segments = [segments(store, &active[0])?, segments(store, &active[1])?];
-    recovered.views.push(PartitionView::new(cut.end, ViewState { meta, segments, recent }));
+    let mut segments = [segments(store, &active[0])?, segments(store, &active[1])?];
+    let marks = quarantine::of_partition(store, partition).map_err(store_error(&name))?;
+    for mark in &marks {
+        let chain = &mut segments[mark.segment.class.index()];
+        let marked = chain.iter_mut().filter(|start| start.number == mark.segment.number);
+        marked.for_each(|start| start.quarantined = true);
+    }
+    recovered.quarantined.extend(marks);
+    recovered.views.push(PartitionView::new(cut.end, ViewState::new(meta, segments, recent)));
     recovered.logs.push(PartitionLog::new(active, cut.end, saved, unsaved_bytes));
     Ok(())
 }
@@ -136,8 +175,9 @@ pub(crate) fn checkpoint(store: &dyn Store, partition: PartitionId) -> Result<Ch
     Checkpoint::from_value(partition, &value).map_err(damaged(&place))
 }
 
-/// The blocks of a chain after its checkpoint: the good ones, then what is torn or damaged.
-fn tail(store: &dyn Store, active: &Segment, term: u32) -> Result<Tail, OpenError> {
+/// The blocks of a chain after its checkpoint: the good ones, then what is torn or damaged; and the latest opening that
+/// some of them is of.
+fn tail(store: &dyn Store, active: &Segment) -> Result<(Tail, u32), OpenError> {
     let ChainId { partition, class } = active.chain;
     let place = format!("partition {partition}, {} chain", class.name());
     let end = LogKey::chain_end(partition, class).encode();
@@ -154,22 +194,14 @@ fn tail(store: &dyn Store, active: &Segment, term: u32) -> Result<Tail, OpenErro
             return Err(OpenError::Damaged { place, what });
         }
     }
-    let mut tail = Tail::new(active.last_crc());
+    let (mut tail, mut term) = (Tail::new(active.last_crc()), 0);
     while let Some((key, value)) = scan.next().map_err(store_error(&place))? {
         let found = LogKey::decode(&key).and_then(|log_key| decode_summary(&log_key, value));
         let found = found.and_then(|found| in_segment(active, found));
-        if let Ok((block, _)) = &found
-            && block.header.term > term
-        {
-            let what = format!(
-                "it is of opening {term}, but the log has blocks of opening {}: it is another copy's",
-                block.header.term
-            );
-            return Err(OpenError::Damaged { place: "COMMIT".to_owned(), what });
-        }
+        term = term.max(found.as_ref().map_or(0, |(block, _)| block.header.term));
         tail.add(key, found);
     }
-    Ok(tail)
+    Ok((tail, term))
 }
 
 fn decode_summary(key: &LogKey, value: bytes::Bytes) -> Result<(Block, BlockSummary), Damage> {
@@ -215,7 +247,7 @@ pub(crate) fn all_segments(store: &dyn Store, chain: ChainId) -> Result<Vec<Segm
 
 /// Rows follow the log they reflect through the same writes. One that is ahead of a log cut short came from a write
 /// after the damage: the disk broke its promise of order, and nothing of the rows can be trusted.
-fn no_row_ahead(store: &dyn Store, partition: PartitionId, end: Position) -> Result<(), OpenError> {
+pub(crate) fn no_row_ahead(store: &dyn Store, partition: PartitionId, end: Position) -> Result<(), OpenError> {
     let place = format!("partition {partition}");
     let from = partition.value().to_be_bytes();
     let until = partition.value().checked_add(1).expect("there are at most 1,024 partitions").to_be_bytes();

@@ -168,6 +168,9 @@ impl Store for RocksStore {
             match change {
                 Change::Put(family, key, value) => write.put_cf(families[*family as usize], key, value),
                 Change::Delete(family, key) => write.delete_cf(families[*family as usize], key),
+                Change::DeleteRange(family, from, until) => {
+                    write.delete_range_cf(families[*family as usize], from, until);
+                }
             }
         }
         self.database.write_opt(write, &self.write).map_err(|error| store_error(&error))
@@ -188,6 +191,11 @@ impl Store for RocksStore {
 
     fn scan<'a>(&'a self, family: Family, from: &[u8], until: &[u8], expect_bytes: usize) -> Box<dyn Scan + 'a> {
         Box::new(self.iterator(family, from, Some(until), expect_bytes))
+    }
+
+    fn drop_files(&self, family: Family, from: &[u8], until: &[u8]) -> Result<(), StoreError> {
+        // The library takes the last key of the range as well; `until` is a key that no value has.
+        self.database.delete_file_in_range_cf(self.family(family), from, until).map_err(|error| store_error(&error))
     }
 
     fn last(&self, family: Family, from: &[u8], until: &[u8]) -> Result<Option<Entry>, StoreError> {

@@ -1,13 +1,14 @@
 //! The log on RocksDB: opens a data directory, holds it to what was acknowledged, and serves it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use types::{History, PartitionCount, PartitionId, Position};
+use types::{History, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 
 use crate::catalog::Catalog;
+use crate::check::Checked;
 use crate::commit::{CommitOptions, Committer, KeepWatermark, OnFatal};
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::format::{DataDirectory, DirectoryLock, Found, io_error};
@@ -16,11 +17,13 @@ use crate::limits;
 use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, StreamRead};
 use crate::metrics::Metrics;
 use crate::partition_log::Policy;
+use crate::quarantine::Quarantined;
 use crate::queue::QueueBounds;
 use crate::read::read;
 use crate::read_stream::{is_recent, read_stream};
 use crate::record::StoredRecord;
 use crate::recovery::{Recovered, damaged, initial, recover, store_error};
+use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rocks::RocksStore;
 use crate::row_store;
 use crate::rows::{Row, RowKey, RowKind, Rows};
@@ -89,6 +92,8 @@ pub struct OpenReport {
     /// What was written, never acknowledged, and is now gone. Blocks that were cut short are not among the records.
     pub torn_blocks: u64,
     pub torn_records: u64,
+    /// Segments in which something is damaged: they are not read, the rest is.
+    pub quarantined: u64,
     /// How much of the write-ahead log had to be read back.
     pub wal_bytes: u64,
     pub elapsed: Duration,
@@ -101,6 +106,8 @@ pub struct RocksLog {
     store: Arc<RocksStore>,
     committer: Committer,
     space: Arc<Space>,
+    /// Held while segments are dropped.
+    dropping: Mutex<()>,
     _lock: DirectoryLock,
 }
 
@@ -167,7 +174,7 @@ fn create(directory: &DataDirectory, options: &Options) -> Result<(), OpenError>
 }
 
 /// Spreads one random number over the partitions.
-fn history(seed: u32, partition: PartitionId) -> History {
+pub(crate) fn history(seed: u32, partition: PartitionId) -> History {
     let mut bytes = [0; 8];
     bytes[..4].copy_from_slice(&seed.to_le_bytes());
     bytes[4..].copy_from_slice(&partition.value().to_le_bytes());
@@ -203,13 +210,14 @@ impl Existing {
         Ok(Self { store, watermark, recovered, wal_bytes, torn_blocks, torn_records })
     }
 
-    const fn report(&self) -> OpenReport {
+    fn report(&self) -> OpenReport {
         OpenReport {
             created: false,
             clean: self.watermark.clean,
             term: self.watermark.term,
             torn_blocks: self.torn_blocks,
             torn_records: self.torn_records,
+            quarantined: self.recovered.quarantined.len() as u64,
             wal_bytes: self.wal_bytes,
             elapsed: Duration::ZERO,
         }
@@ -225,7 +233,12 @@ impl Existing {
     ) -> Result<(Arc<RocksLog>, u32), OpenError> {
         let Self { store, mut watermark, recovered, .. } = self;
         let place = directory.path.display().to_string();
-        store.write(&recovered.repairs).and_then(|()| store.sync()).map_err(store_error(&place))?;
+        store.write(&recovered.repairs).map_err(store_error(&place))?;
+        let finished = retention::finish_drops(&*store, watermark.partitions())?;
+        if finished > 0 {
+            tracing::info!(finished, "segments that were being dropped when the node stopped are gone now");
+        }
+        store.sync().map_err(store_error(&place))?;
         watermark.clean = false;
         watermark.term += 1;
         watermark.sequence = store.sequence();
@@ -235,6 +248,12 @@ impl Existing {
         let term = watermark.term;
         let shared: Arc<dyn Store> = store.clone();
         let metrics = Arc::new(Metrics::new());
+        metrics.quarantined(recovered.quarantined.len());
+        for Quarantined { segment, position, what } in &recovered.quarantined {
+            let SegmentId { partition, class, number } = *segment;
+            tracing::error!(%partition, chain = class.name(), segment = number, %position, what,
+                "a segment is quarantined: its records are damaged and not served; restore a backup");
+        }
         let catalog = Arc::new(Catalog::new(shared, metrics, recovered.views, options.tail_bytes));
         let writer = Writer::new(Arc::clone(&catalog), recovered.logs, term, policy(options, catalog.count()));
         let commit = CommitOptions {
@@ -244,7 +263,7 @@ impl Existing {
         };
         let committer = Committer::start(Arc::clone(&catalog), writer, &watermark, Box::new(file), commit)
             .map_err(|error| io_error(&directory.path, &error))?;
-        Ok((Arc::new(RocksLog { catalog, store, committer, space, _lock: lock }), term))
+        Ok((Arc::new(RocksLog { catalog, store, committer, space, dropping: Mutex::new(()), _lock: lock }), term))
     }
 }
 
@@ -285,6 +304,53 @@ impl Log for RocksLog {
 
     fn is_recent(&self, request: &StreamRead) -> bool {
         is_recent(&self.catalog, request)
+    }
+
+    fn segments(&self, partition: PartitionId) -> Result<Vec<SegmentFacts>, ReadError> {
+        retention::facts(&self.catalog, partition)
+    }
+
+    fn segment_streams(
+        &self,
+        segment: SegmentId,
+        after: Option<StreamOrdinal>,
+        limit: usize,
+    ) -> Result<Vec<StreamExtent>, ReadError> {
+        retention::streams(&self.catalog, segment, after, limit)
+    }
+
+    fn seal(&self, partition: PartitionId, now: Timestamp) {
+        self.catalog.view(partition).ask_to_seal(now);
+        // Another append may come first: it seals, and this one is then refused.
+        let expected = self.catalog.view(partition).durable();
+        self.append(AppendBatch { partition, expected, records: Vec::new(), rows: Vec::new() }, Box::new(|_| ()));
+    }
+
+    fn drop_segments(&self, partition: PartitionId, segments: &[SegmentId]) -> Result<Dropped, DropError> {
+        let _one_at_a_time = self.dropping.lock().unwrap_or_else(PoisonError::into_inner);
+        let dropped = retention::drop_segments(&self.catalog, partition, segments);
+        if let Err(DropError::Failed { cause }) = &dropped {
+            self.committer.fail("segments could not be dropped", cause);
+        }
+        dropped
+    }
+
+    fn check_segment(&self, segment: SegmentId, pace: &mut dyn FnMut(usize) -> bool) -> Result<Checked, ReadError> {
+        retention::check(&self.catalog, segment, pace)
+    }
+
+    fn quarantined(&self) -> Result<Vec<Quarantined>, ReadError> {
+        retention::quarantined(&self.catalog)
+    }
+
+    fn quarantine(&self, found: &Quarantined) -> Result<(), DropError> {
+        let _one_at_a_time = self.dropping.lock().unwrap_or_else(PoisonError::into_inner);
+        let marked = retention::quarantine(&self.catalog, found);
+        if let Err(DropError::Failed { cause }) = &marked {
+            self.committer.fail("a quarantine could not be written", cause);
+        }
+        self.catalog.metrics.quarantined(self.quarantined().map_or(0, |found| found.len()));
+        marked
     }
 
     fn close(&self) -> Result<(), AppendError> {

@@ -28,6 +28,8 @@ pub enum RowKind {
     Definition = 8,
     /// A definition's hash by namespace, name and version.
     DefinitionName = 9,
+    /// The closed run whose stream has this ordinal.
+    RunOfStream = 10,
 }
 
 /// Where a row is: kind and an id of at most 1 KiB that the kernel makes; ids sort as bytes.

@@ -1,12 +1,12 @@
 //! A segment: a run of blocks of one chain that is sealed, checked and dropped as a whole.
 
 use bytes::Bytes;
-use types::{PartitionId, Position, Timestamp};
+use types::{Offset, PartitionId, Position, StreamOrdinal, Timestamp};
 
 use crate::block::BlockSummary;
 use crate::checked::{seal, unseal};
 use crate::codec::{Damage, Reader};
-use crate::keys::{LogKey, MetaKey};
+use crate::keys::{IndexKey, LogKey, MetaKey};
 use crate::record::RetentionClass;
 
 const VERSION: u8 = 1;
@@ -18,11 +18,47 @@ pub(crate) struct ChainId {
     pub(crate) class: RetentionClass,
 }
 
-/// Whether blocks may still be added.
+/// Where a segment is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SegmentState {
+    /// Blocks may still be added.
     Active,
+    /// Nothing of it changes any more.
     Sealed,
+    /// It is being dropped: nothing of it is read any more, and some of it may be gone.
+    Deleting,
+    /// Nothing of it is left. What is known of it stays while an earlier segment is kept, so that the chain can still
+    /// be followed across it.
+    Dropped,
+}
+
+impl SegmentState {
+    /// Whether its records can be read.
+    pub(crate) const fn is_kept(self) -> bool {
+        match self {
+            Self::Active | Self::Sealed => true,
+            Self::Deleting | Self::Dropped => false,
+        }
+    }
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::Active => 1,
+            Self::Sealed => 2,
+            Self::Deleting => 3,
+            Self::Dropped => 4,
+        }
+    }
+
+    fn from_code(code: u8) -> Result<Self, Damage> {
+        match code {
+            1 => Ok(Self::Active),
+            2 => Ok(Self::Sealed),
+            3 => Ok(Self::Deleting),
+            4 => Ok(Self::Dropped),
+            other => Err(Damage(format!("a segment in the unknown state {other}"))),
+        }
+    }
 }
 
 /// The last block of a segment, as the next one names it.
@@ -89,9 +125,30 @@ impl Segment {
     }
 
     #[must_use]
-    pub(crate) fn sealed(mut self) -> Self {
-        self.state = SegmentState::Sealed;
+    pub(crate) fn sealed(self) -> Self {
+        self.in_state(SegmentState::Sealed)
+    }
+
+    /// The same segment, further on in its life.
+    #[must_use]
+    pub(crate) fn in_state(mut self, state: SegmentState) -> Self {
+        self.state = state;
         self
+    }
+
+    /// The first possible key of its blocks, and the first that is behind them.
+    pub(crate) fn log_range(&self) -> (Vec<u8>, Vec<u8>) {
+        let ChainId { partition, class } = self.chain;
+        let key = |segment| LogKey { partition, class, segment, base: Position::ZERO }.encode().to_vec();
+        (key(self.number), key(self.number + 1))
+    }
+
+    /// The same for its stream index.
+    pub(crate) fn index_range(&self) -> (Vec<u8>, Vec<u8>) {
+        let ChainId { partition, class } = self.chain;
+        let (stream, base) = (StreamOrdinal::NONE, Offset::ZERO);
+        let key = |segment| IndexKey { partition, class, segment, stream, base }.encode().to_vec();
+        (key(self.number), key(self.number + 1))
     }
 
     /// The check that the next block of the chain must name.
@@ -149,10 +206,7 @@ impl Segment {
 
     /// All but the chain, which the place tells.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(match self.state {
-            SegmentState::Active => 1,
-            SegmentState::Sealed => 2,
-        });
+        out.push(self.state.code());
         out.extend_from_slice(&self.number.to_le_bytes());
         let (last, last_crc) = self.last_block.map_or((u64::MAX, 0), |last| (last.base.value(), last.crc));
         let times = [self.first_time.as_millis(), self.last_time.as_millis()];
@@ -169,11 +223,7 @@ impl Segment {
     }
 
     pub(crate) fn decode(chain: ChainId, reader: &mut Reader<'_>) -> Result<Self, Damage> {
-        let state = match reader.u8()? {
-            1 => SegmentState::Active,
-            2 => SegmentState::Sealed,
-            other => return Err(Damage(format!("a segment in the unknown state {other}"))),
-        };
+        let state = SegmentState::from_code(reader.u8()?)?;
         let number = reader.u32()?;
         let (base, next) = (Position::new(reader.u64()?), Position::new(reader.u64()?));
         let (blocks, records, bytes) = (reader.u64()?, reader.u64()?, reader.u64()?);

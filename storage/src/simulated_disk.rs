@@ -23,6 +23,10 @@ impl Files {
         match change {
             Change::Put(family, key, value) => self.families[*family as usize].insert(key.clone(), value.clone()),
             Change::Delete(family, key) => self.families[*family as usize].remove(key),
+            Change::DeleteRange(family, from, until) => {
+                self.families[*family as usize].retain(|key, _| key < from || key >= until);
+                None
+            }
         };
         self.sequence += 1;
     }
@@ -52,6 +56,22 @@ struct State {
     visible: Files,
     fail_next_sync: bool,
     full: bool,
+    /// So many more operations work.
+    left: Option<usize>,
+}
+
+impl State {
+    /// Counts an operation.
+    fn operate(&mut self) -> Result<(), StoreError> {
+        match &mut self.left {
+            None => Ok(()),
+            Some(0) => Err(StoreError::Io("the simulated disk stopped".to_owned())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +84,10 @@ impl SimulatedDisk {
 
     pub(crate) fn fail_next_sync(&self) {
         self.state().fail_next_sync = true;
+    }
+
+    pub(crate) fn stop_after(&self, operations: usize) {
+        self.state().left = Some(operations);
     }
 
     pub(crate) fn set_full(&self, full: bool) {
@@ -83,6 +107,7 @@ impl SimulatedDisk {
         }
         state.visible = state.durable.clone();
         state.fail_next_sync = false;
+        state.left = None;
     }
 
     /// Flips one bit of a durable value; `bit` wraps around its length.
@@ -105,6 +130,7 @@ impl Store for SimulatedDisk {
         if state.full {
             return Err(StoreError::Io("no space left on the simulated disk".to_owned()));
         }
+        state.operate()?;
         state.visible.apply_all(batch);
         state.unsynced.push(batch.clone());
         Ok(())
@@ -115,6 +141,7 @@ impl Store for SimulatedDisk {
         if state.fail_next_sync {
             return Err(StoreError::Io("the simulated disk failed a sync".to_owned()));
         }
+        state.operate()?;
         let written = std::mem::take(&mut state.unsynced);
         for batch in &written {
             state.durable.apply_all(batch);
@@ -132,6 +159,22 @@ impl Store for SimulatedDisk {
 
     fn scan<'a>(&'a self, family: Family, from: &[u8], until: &[u8], _expect_bytes: usize) -> Box<dyn Scan + 'a> {
         Box::new(DiskScan { disk: self, family, from: Bound::Included(from.to_vec()), until: until.to_vec() })
+    }
+
+    /// Every second key is in a file that holds others too.
+    fn drop_files(&self, family: Family, from: &[u8], until: &[u8]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.operate()?;
+        let keys: Vec<_> = state.durable.families[family as usize]
+            .range::<[u8], _>((Bound::Included(from), Bound::Excluded(until)))
+            .map(|(key, _)| key.clone())
+            .step_by(2)
+            .collect();
+        for key in keys {
+            state.durable.families[family as usize].remove(&key);
+            state.visible.families[family as usize].remove(&key);
+        }
+        Ok(())
     }
 
     fn last(&self, family: Family, from: &[u8], until: &[u8]) -> Result<Option<Entry>, StoreError> {

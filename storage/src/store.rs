@@ -29,6 +29,8 @@ impl fmt::Display for StoreError {
 pub(crate) enum Change {
     Put(Family, Vec<u8>, Bytes),
     Delete(Family, Vec<u8>),
+    /// All keys from the first (inclusive) to the second (exclusive).
+    DeleteRange(Family, Vec<u8>, Vec<u8>),
 }
 
 /// Changes that happen together or not at all. Blocks come first: a torn simulated write keeps a front part of them.
@@ -49,6 +51,10 @@ impl Batch {
 
     pub(crate) fn delete(&mut self, family: Family, key: &[u8]) {
         self.rest.push(Change::Delete(family, key.to_vec()));
+    }
+
+    pub(crate) fn delete_range(&mut self, family: Family, from: &[u8], until: &[u8]) {
+        self.rest.push(Change::DeleteRange(family, from.to_vec(), until.to_vec()));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -87,6 +93,10 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
 
     /// Keys from `from` (inclusive) until `until` (exclusive). About `expect_bytes` will be read.
     fn scan<'a>(&'a self, family: Family, from: &[u8], until: &[u8], expect_bytes: usize) -> Box<dyn Scan + 'a>;
+
+    /// Gives back at once the files that hold nothing but keys of `from..until`. Not a write: nothing brings them back,
+    /// so it must be durable before that nobody wants them. Keys in other files stay.
+    fn drop_files(&self, family: Family, from: &[u8], until: &[u8]) -> Result<(), StoreError>;
 
     /// The last key in `from..=until`.
     fn last(&self, family: Family, from: &[u8], until: &[u8]) -> Result<Option<Entry>, StoreError>;

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use types::{PartitionCount, Position};
+use types::{PartitionCount, PartitionId, Position};
 
 use crate::codec::{Damage, Reader};
 
@@ -36,6 +36,11 @@ impl Watermark {
     /// Of a new log.
     pub(crate) fn initial(partitions: PartitionCount, sequence: u64) -> Self {
         Self { clean: true, term: 0, sequence, durable: vec![Position::ZERO; partitions.get() as usize] }
+    }
+
+    /// All partitions it knows.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {
+        (0..).take(self.durable.len()).map(PartitionId::new)
     }
 
     /// `turn` counts the writes of the file: the slot with the higher one holds.
@@ -82,7 +87,7 @@ impl Watermark {
 }
 
 /// Both slots, from the bytes of the file: the newer good one and its turn, or what is wrong with both.
-fn choose(bytes: &[u8]) -> Result<(u64, Watermark), Damage> {
+pub(crate) fn choose(bytes: &[u8]) -> Result<(u64, Watermark), Damage> {
     let slot = |at: usize| Watermark::decode(bytes.get(at..).unwrap_or_default());
     match (slot(0), slot(SLOT_BYTES)) {
         (Ok(one), Ok(other)) => Ok(if one.0 > other.0 { one } else { other }),

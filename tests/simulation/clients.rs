@@ -301,7 +301,8 @@ impl Clients {
             0 => Command::DeleteStream { tenant, name },
             1 => {
                 let events = (0..chance.below(3)).map(|_| event(self)).collect();
-                Command::CreateStream { tenant, name, content_type: None, events, closed: chance.one_in(8) }
+                let keep = engine::Keep::default();
+                Command::CreateStream { tenant, name, content_type: None, events, closed: chance.one_in(8), keep }
             }
             _ => {
                 let events = (0..chance.between(1, 4)).map(|_| event(self)).collect();

@@ -12,6 +12,7 @@ mod kills;
 mod queued_steps;
 mod requests;
 mod restarts;
+mod retention;
 mod sockets;
 mod stalled_reader;
 mod support;

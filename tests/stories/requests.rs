@@ -55,7 +55,7 @@ async fn a_cursor_that_is_not_of_this_stream_is_never_served() {
         (format!("{text}0"), 400, "invalid_cursor"),
         (there.to_string(), 410, "other_stream"),
         (other_history, 410, "other_history"),
-        (beyond, 410, "beyond_end"),
+        (beyond, 410, "log_truncated"),
     ];
     for (cursor, status, code) in &cursors {
         http.get(&format!("/v1/streams/agent-1/notes?offset={cursor}")).await.refuses(*status, code);

@@ -37,8 +37,10 @@ pub enum Code {
     OtherStream,
     /// The cursor's events are no longer kept.
     Trimmed,
-    /// The cursor lies beyond the end of the stream.
-    BeyondEnd,
+    /// The cursor lies beyond the end of the stream: what it counted on was cut off, or never was.
+    LogTruncated,
+    /// What is asked for is damaged on disk; it is not served.
+    Damaged,
     ProducerFenced,
     ProducerGap,
     SequenceConflict,
@@ -85,7 +87,8 @@ impl Code {
             Self::OtherHistory => "other_history",
             Self::OtherStream => "other_stream",
             Self::Trimmed => "trimmed",
-            Self::BeyondEnd => "beyond_end",
+            Self::LogTruncated => "log_truncated",
+            Self::Damaged => "damaged",
             Self::ProducerFenced => "producer_fenced",
             Self::ProducerGap => "producer_gap",
             Self::SequenceConflict => "sequence_conflict",

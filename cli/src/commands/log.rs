@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use storage::{DamageFound, VerifyReport};
 
@@ -27,10 +27,17 @@ pub(crate) struct Verify {
 pub(crate) fn run(verb: Verb, json: bool) -> Result<Exit, Failure> {
     let Verb::Verify(Verify { directory }) = verb;
     stopped::refuse_running(&directory)?;
-    let working = ProgressBar::new_spinner().with_message(format!("reading {}", directory.display()));
+    let working = ProgressBar::new(0).with_message(format!("reading {}", directory.display()));
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left");
+    working.set_style(style.expect("the template is a constant that is valid"));
     working.enable_steady_tick(Duration::from_millis(120));
-    let report = storage::verify(&directory);
+    let report = storage::verify_with(&directory, |read, total| {
+        working.set_length(total.max(read));
+        working.set_position(read);
+    });
     working.finish_and_clear();
+    // Files that change under the eye look like damage: a node that came meanwhile is not to blame.
+    stopped::refuse_running(&directory)?;
     let report = report.map_err(|error| stopped::failure(&error))?;
     if json {
         render::json(&as_json(&report))?;

@@ -5,6 +5,7 @@ pub(crate) mod dev;
 mod input;
 pub(crate) mod log;
 mod node_process;
+pub(crate) mod repair;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod serve;
@@ -45,6 +46,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
             Verb::Serve(arguments) => serve::run(arguments, context.json).await,
             Verb::Demo(arguments) => demo::run(arguments, context.json).await,
             Verb::Log(verb) => log::run(verb, context.json),
+            Verb::Repair(arguments) => repair::run(&arguments, context.json),
             Verb::Replay(arguments) => replay::run(arguments, context.json),
             Verb::DemoWorker(_) => demo::work(&context.client).await,
         }

@@ -63,7 +63,7 @@ pub(crate) fn run(Replay { verify, config, directory }: Replay, json: bool) -> R
 
 fn print(partitions: &[PartitionReplay], verify: bool) -> Result<(), Failure> {
     let row = |replay: &PartitionReplay| {
-        let PartitionReplay { partition, events, digest, open_runs, causes, compared } = replay;
+        let PartitionReplay { partition, events, digest, open_runs, causes, compared, .. } = replay;
         let numbers = [events.to_string(), open_runs.to_string(), causes.to_string(), compared.to_string()];
         let [events, open_runs, causes, compared] = numbers;
         [partition.to_string(), events, open_runs, causes, compared, digest.to_string()]
@@ -71,6 +71,12 @@ fn print(partitions: &[PartitionReplay], verify: bool) -> Result<(), Failure> {
     let shown = partitions.iter().filter(|replay| replay.events > 0).map(row).collect();
     let head = ["partition", "events", "open runs", "causes", "compared", "digest"];
     render::table(head, shown, "the log is empty")?;
+    let trimmed: Vec<_> =
+        partitions.iter().filter(|replay| replay.trimmed).map(|it| it.partition.to_string()).collect();
+    if !trimmed.is_empty() {
+        let partitions = trimmed.join(", ");
+        render::notice(format!("not replayed, because retention dropped their beginning: partitions {partitions}"));
+    }
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let total: u64 = partitions.iter().map(|replay| replay.events).sum();
     let verdict = if verify {
@@ -82,9 +88,9 @@ fn print(partitions: &[PartitionReplay], verify: bool) -> Result<(), Failure> {
 }
 
 fn as_json(replay: &PartitionReplay) -> serde_json::Value {
-    let PartitionReplay { partition, events, digest, open_runs, causes, compared } = replay;
+    let PartitionReplay { partition, events, trimmed, digest, open_runs, causes, compared } = replay;
     json!({
-        "partition": partition, "events": events, "open_runs": open_runs, "causes": causes, "compared": compared,
+        "partition": partition, "trimmed": trimmed, "events": events, "open_runs": open_runs, "causes": causes, "compared": compared,
         "digest": digest.to_string(),
     })
 }

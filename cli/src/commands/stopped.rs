@@ -9,22 +9,18 @@ use crate::exit::{Exit, Failure};
 
 /// A running node's files change under the eye: what looks wrong then may only be half written.
 pub(super) fn refuse_running(directory: &Path) -> Result<(), Failure> {
-    // A directory that cannot be opened is exactly what a verification is for.
-    match ReadOnlyLog::open(directory) {
-        Ok((log, _)) => refuse_in_use(&log, directory),
-        Err(_) => Ok(()),
-    }
+    refuse_in_use(storage::in_use_by(directory), directory)
 }
 
 /// Opens the log to read it from beginning to end.
 pub(super) fn open(directory: &Path) -> Result<ReadOnlyLog, Failure> {
     let (log, _) = ReadOnlyLog::open(directory).map_err(|error| failure(&error))?;
-    refuse_in_use(&log, directory)?;
+    refuse_in_use(log.in_use_by().map(str::to_owned), directory)?;
     Ok(log)
 }
 
-fn refuse_in_use(log: &ReadOnlyLog, directory: &Path) -> Result<(), Failure> {
-    match log.in_use_by() {
+fn refuse_in_use(owner: Option<String>, directory: &Path) -> Result<(), Failure> {
+    match owner {
         None => Ok(()),
         Some(owner) => Err(Failure::new(Exit::Refused, format!("{} is in use by {owner}", directory.display()))
             .advise("stop that node first")),

@@ -5,7 +5,7 @@ use std::io::BufRead;
 
 use clap::{Args, Subcommand};
 use headwater_client::{
-    Delivery, EndStatus, Event, Pending, Producer, ProducerOptions, StreamName, StreamStart, SubscribeOptions,
+    Cursor, Delivery, EndStatus, Event, Pending, Producer, ProducerOptions, StreamName, StreamStart, SubscribeOptions,
 };
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -24,6 +24,10 @@ pub(crate) enum Verb {
     Read(Read),
     /// Follow it as it grows, across restarts of the node
     Tail(Tail),
+    /// Hold back what a reader has still to read from being dropped
+    Pin(Pin),
+    /// Let go of a pin
+    Unpin(Unpin),
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +53,30 @@ pub(crate) struct Read {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Pin {
+    #[arg(value_parser = StreamName::new)]
+    stream: StreamName,
+    /// Whose pin it is; the same name again moves it
+    #[arg(long, value_name = "NAME")]
+    reader: String,
+    /// The next event that it needs
+    #[arg(long, value_name = "CURSOR")]
+    at: Cursor,
+    /// So many events behind, it holds nothing back any more
+    #[arg(long, value_name = "EVENTS", default_value_t = 1_000_000)]
+    max_lag: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Unpin {
+    #[arg(value_parser = StreamName::new)]
+    stream: StreamName,
+    /// Whose pin it is
+    #[arg(long, value_name = "NAME")]
+    reader: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Tail {
     /// Such as `agent-42/tokens`, or `runs/<run id>`
     #[arg(value_parser = StreamName::new)]
@@ -66,6 +94,14 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<Exit, Failure> 
         Verb::Append(arguments) => append(arguments, context).await,
         Verb::Read(Read { stream, from, types }) => {
             print(stream, SubscribeOptions { from, types }, Until::Head, context).await
+        }
+        Verb::Pin(Pin { stream, reader, at, max_lag }) => {
+            context.client.pin(&stream, &reader, at, max_lag).await?;
+            Ok(Exit::Done)
+        }
+        Verb::Unpin(Unpin { stream, reader }) => {
+            context.client.unpin(&stream, &reader).await?;
+            Ok(Exit::Done)
         }
         Verb::Tail(Tail { stream, from, types }) => {
             print(stream, SubscribeOptions { from, types }, Until::End, context).await

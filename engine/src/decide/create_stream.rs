@@ -7,6 +7,7 @@ use crate::command::{Answer, Decision, Outcome};
 use crate::event::Event;
 use crate::partition::Partition;
 use crate::rejection::Rejection;
+use crate::retention::{Keep, RetentionEvent};
 use crate::stream::StreamKey;
 
 pub(super) fn decide(
@@ -16,13 +17,15 @@ pub(super) fn decide(
     content_type: Option<&str>,
     events: &[Payload],
     closed: bool,
+    keep: Keep,
 ) -> Outcome {
     if name.is_reserved() {
         return Err(Rejection::Reserved(name.clone()));
     }
     let key = StreamKey { tenant: tenant.clone(), name: name.clone() };
     if let Some(stream) = partition.streams.get(&key) {
-        return if stream.content_type.as_deref() == content_type && stream.closed == closed {
+        let same = stream.content_type.as_deref() == content_type && stream.closed == closed && stream.keep == keep;
+        return if same {
             Ok(Decision { events: Vec::new(), answer: Answer::Created { created: false } })
         } else {
             Err(Rejection::StreamExists(name.clone()))
@@ -37,6 +40,8 @@ pub(super) fn decide(
         content_type: content_type.map(str::to_owned),
     };
     let mut batch = vec![created];
+    let set = Event::Retention(RetentionEvent::KeepSet { stream: ordinal, keep });
+    batch.extend((keep != Keep::default()).then_some(set));
     batch.extend(first_events(ordinal, events));
     batch.extend(closed.then_some(Event::StreamClosed { stream: ordinal }));
     Ok(Decision { events: batch, answer: Answer::Created { created: true } })

@@ -10,10 +10,14 @@ mod delete_stream;
 mod drop_step;
 mod fail_step;
 mod fire_timer;
+mod forget_producers;
+mod forget_runs;
 mod lose_attempt;
+mod pin_reader;
 mod register_workflow;
 mod signal_run;
 mod start_run;
+mod trim_streams;
 
 use types::{Payload, RunId, TenantId, Timestamp};
 
@@ -48,11 +52,16 @@ pub(crate) fn decide(partition: &Partition, command: &Command, now: Timestamp) -
         Command::AppendChunk { token, sequence, data } => append_chunk::decide(partition, token, *sequence, data),
         Command::FireTimer { run, timer } => fire_timer::decide(partition, *run, *timer, now),
         Command::ContinueRun { run } => continue_run::decide(partition, *run, now),
-        Command::CreateStream { tenant, name, content_type, events, closed } => {
-            create_stream::decide(partition, tenant, name, content_type.as_deref(), events, *closed)
+        Command::CreateStream { tenant, name, content_type, events, closed, keep } => {
+            create_stream::decide(partition, tenant, name, content_type.as_deref(), events, *closed, *keep)
         }
         Command::AppendEvents(append) => append_events::decide(partition, append),
         Command::DeleteStream { tenant, name } => delete_stream::decide(partition, tenant, name),
+        Command::PinReader { tenant, name, reader, pin } => pin_reader::pin(partition, tenant, name, reader, *pin),
+        Command::UnpinReader { tenant, name, reader } => pin_reader::unpin(partition, tenant, name, reader),
+        Command::TrimStreams(trim) => Ok(trim_streams::decide(partition, trim, now)),
+        Command::ForgetRuns { runs, room } => Ok(forget_runs::decide(partition, runs, *room, now)),
+        Command::ForgetProducers { stream, producers } => Ok(forget_producers::decide(partition, *stream, producers)),
     }
 }
 

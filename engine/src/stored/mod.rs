@@ -11,6 +11,7 @@ mod rows;
 mod tests;
 mod v1;
 mod v2;
+mod v3;
 
 use bytes::Bytes;
 use types::{Offset, RunId, StreamOrdinal};
@@ -78,6 +79,7 @@ pub fn encode(event: &Event, place: Place) -> Encoded {
         | Event::StreamSequenced { .. }
         | Event::StreamClosed { .. }
         | Event::StreamDeleted { .. }
+        | Event::Retention(_)
         | Event::Run { .. } => kernel_event(event, place),
     }
 }

@@ -16,6 +16,7 @@ pub(super) const STREAM_NAME: u8 = 5;
 pub(super) const PRODUCER: u8 = 6;
 pub(super) const START: u8 = 7;
 pub(super) const DEFINITION: u8 = 8;
+pub(super) const RUN_OF_STREAM: u8 = 10;
 
 /// Every kind of row, for messages and for the test that wants a golden fixture of each.
 pub(super) const KINDS: &[(u8, &str)] = &[
@@ -27,6 +28,7 @@ pub(super) const KINDS: &[(u8, &str)] = &[
     (PRODUCER, "Producer"),
     (START, "Start"),
     (DEFINITION, "Definition"),
+    (RUN_OF_STREAM, "RunOfStream"),
 ];
 
 /// Rows and events share one space of numbers in envelopes, so that neither is ever taken for the other.
@@ -42,6 +44,7 @@ pub fn row_key(name: &RowName) -> (u8, Vec<u8>) {
         RowName::ClosedRun(run) => (CLOSED_RUN, run_id(*run)),
         RowName::Stream(stream) => (STREAM, joined(&[stream.tenant.as_str(), stream.name.as_str()])),
         RowName::StreamName(ordinal) => (STREAM_NAME, ordinal.value().to_be_bytes().to_vec()),
+        RowName::RunOfStream(ordinal) => (RUN_OF_STREAM, ordinal.value().to_be_bytes().to_vec()),
         RowName::Producer(stream, producer) => {
             (PRODUCER, joined(&[stream.tenant.as_str(), stream.name.as_str(), producer.as_str()]))
         }
@@ -60,6 +63,7 @@ pub fn row_name(kind: u8, id: &[u8]) -> Result<RowName, StoredError> {
         CLOSED_RUN => run_of(id).map(RowName::ClosedRun),
         STREAM => stream_of(id).map(RowName::Stream),
         STREAM_NAME => ordinal_of(id).map(RowName::StreamName),
+        RUN_OF_STREAM => ordinal_of(id).map(RowName::RunOfStream),
         PRODUCER => producer_of(id),
         START => Err("it is a hash, the row's value carries the name".to_owned()),
         DEFINITION => definition_of(id),

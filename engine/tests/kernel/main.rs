@@ -14,6 +14,7 @@ mod model;
 mod producers;
 mod random;
 mod replay;
+mod retention;
 mod retries;
 mod rows;
 mod runs;

@@ -130,7 +130,8 @@ fn runs_do_not_disturb_each_other() {
         | Event::EventAppended { .. }
         | Event::StreamSequenced { .. }
         | Event::StreamClosed { .. }
-        | Event::StreamDeleted { .. } => None,
+        | Event::StreamDeleted { .. }
+        | Event::Retention(_) => None,
     });
     let distinct: std::collections::BTreeSet<_> = streams.collect();
     assert_eq!(distinct.len(), 10, "each run has one stream of its own");

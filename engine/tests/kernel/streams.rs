@@ -12,7 +12,8 @@ fn name(text: &str) -> StreamName {
 
 fn create(text: &str, events: &[Payload], closed: bool) -> Command {
     let (tenant, name) = (TenantId::default(), name(text));
-    Command::CreateStream { tenant, name, content_type: None, events: events.to_vec(), closed }
+    let keep = engine::Keep::default();
+    Command::CreateStream { tenant, name, content_type: None, events: events.to_vec(), closed, keep }
 }
 
 fn append(text: &str, count: usize) -> AppendEvents {

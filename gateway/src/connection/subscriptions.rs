@@ -12,7 +12,7 @@ use super::worker::after;
 use crate::backend::{Backend, Read, ReadReply, StreamInfo};
 use crate::chunk::Chunk;
 use crate::inbox::Address;
-use crate::recourse::{Recourse, recourse};
+use crate::recourse::{Recourse, recourse, resume_at};
 use crate::stream_tail::{Member, TailKey};
 use crate::subscription::{Step, Subscription};
 
@@ -232,6 +232,9 @@ impl<B: Backend> State<B> {
             Recourse::StreamGone => self.finish(address, EndStatus::Deleted),
             Recourse::LookAgain => {
                 self.unfollow(address);
+                if let (Some(low), Some(subscription)) = (resume_at(refusal), self.subscriptions.of(address)) {
+                    subscription.gap_to(low, refusal.code);
+                }
                 self.look_up(address, StreamStart::At(from), false);
             }
             Recourse::GiveUp => self.give_up(address, refusal),

@@ -3,6 +3,7 @@
 mod body;
 mod cross_origin;
 mod health;
+mod pins;
 mod runs;
 mod socket;
 mod streams;
@@ -16,7 +17,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use protocol::version::SOCKET_PATH;
 use types::Code;
 
@@ -37,6 +38,7 @@ pub(crate) fn router<B: Backend>(gateway: &Arc<Gateway<B>>) -> Router {
         .route("/v1/workflows", get(workflows::list::<B>).post(workflows::register::<B>))
         .route("/v1/workflows/{namespace}/{name}", get(workflows::latest::<B>))
         .route("/v1/workflows/{namespace}/{name}/{version}", get(workflows::version::<B>))
+        .route("/v1/pins/{reader}/{*stream}", put(pins::pin::<B>).delete(pins::unpin::<B>))
         .route("/v1/runs", get(runs::list::<B>).post(runs::start::<B>))
         .route("/v1/runs/{id}", get(runs::get::<B>))
         .route("/v1/runs/{id}/cancel", post(runs::cancel::<B>))

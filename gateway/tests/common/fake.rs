@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use gateway::backend::{
-    Answer, Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, PollWorker,
-    Producer, Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun, StartRun,
-    StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered, WorkflowSource,
+    Answer, Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, Pin,
+    PollWorker, Producer, Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun,
+    StartRun, StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered,
+    WorkflowSource,
 };
 use protocol::{Event, HeldStatus, Task};
 use tokio::sync::watch;
@@ -260,7 +261,7 @@ impl State {
     }
 
     fn create(&mut self, request: CreateStream) -> Result<StreamCreated, Refusal> {
-        let CreateStream { stream, content_type, events, closed } = request;
+        let CreateStream { stream, content_type, events, closed, keep: _ } = request;
         if let Some(found) = self.streams.get(&stream) {
             let same = found.content_type == content_type && found.closed == closed;
             let info = found.info(self.history);
@@ -323,7 +324,7 @@ impl State {
             from if from.history != info.history => Some(Code::OtherHistory),
             from if from.incarnation != info.incarnation => Some(Code::OtherStream),
             from if from.next < info.low => Some(Code::Trimmed),
-            from if from.next > info.head => Some(Code::BeyondEnd),
+            from if from.next > info.head => Some(Code::LogTruncated),
             _ => None,
         };
         if let Some(code) = code {
@@ -409,6 +410,24 @@ impl Backend for Fake {
                 }
             }
         }
+    }
+
+    fn pin(&self, _: &TenantId, request: Pin) -> impl Answer<()> {
+        let Pin { stream, reader, at, max_lag } = request;
+        let stands = self.change(|state| {
+            let info = state.info(&stream)?;
+            if at.next > info.head {
+                return Err(Refusal::new(Code::LogTruncated, "not here"));
+            }
+            state.calls.push(format!("pin {stream} {reader} {} {max_lag}", at.next));
+            Ok(())
+        });
+        std::future::ready(stands)
+    }
+
+    fn unpin(&self, _: &TenantId, stream: StreamName, reader: String) -> impl Answer<()> {
+        self.change(|state| state.calls.push(format!("unpin {stream} {reader}")));
+        std::future::ready(Ok(()))
     }
 
     fn register_workflow(&self, _: &TenantId, request: RegisterWorkflow) -> impl Answer<WorkflowRegistered> {

@@ -176,3 +176,38 @@ async fn metrics_are_for_the_admin_only() {
     assert!(text.contains("headwater_gateway_connections 0"), "{text}");
     assert!(text.contains(r#"headwater_gateway_http_requests_total{status="200"}"#), "{text}");
 }
+
+#[tokio::test]
+async fn a_reader_pins_what_it_has_still_to_read_and_lets_go() {
+    let server = Server::start().await;
+    let at = server.address;
+    let json = [("content-type", "application/json")];
+    assert_eq!(request(at, "PUT", "/v1/streams/agent-1/tokens", &json, b"[1,2,3]").await.status, 201);
+    let pin = async |path: &str, body: String| request(at, "PUT", path, &json, body.as_bytes()).await;
+    let body = |next| format!(r#"{{"cursor":"{}","max_lag":100}}"#, server.fake.cursor("agent-1/tokens", next));
+    assert_eq!(pin("/v1/pins/indexer/agent-1/tokens", body(2)).await.status, 204);
+    assert_eq!(pin("/v1/pins/indexer/agent-1/tokens", body(9)).await.problem(), "log_truncated");
+    assert_eq!(pin("/v1/pins/indexer/agent-9/none", body(0)).await.problem(), "stream_not_found");
+    for wrong in ["", "{}", r#"{"cursor":"17","max_lag":1}"#, r#"{"max_lag":1}"#] {
+        assert_eq!(pin("/v1/pins/indexer/agent-1/tokens", wrong.to_owned()).await.problem(), "bad_request", "{wrong}");
+    }
+    let endless = body(1).replace("100", "0");
+    assert_eq!(pin("/v1/pins/indexer/agent-1/tokens", endless).await.problem(), "bad_request");
+    assert_eq!(request(at, "DELETE", "/v1/pins/indexer/agent-1/tokens", &[], b"").await.status, 204);
+    assert_eq!(server.fake.calls(), ["pin agent-1/tokens indexer 2 100", "unpin agent-1/tokens indexer"]);
+}
+
+#[tokio::test]
+async fn a_stream_may_say_how_much_of_it_is_kept() {
+    let server = Server::start().await;
+    let create = async |name: &str, value: &str| {
+        let headers = [("content-type", "application/json"), (name, value)];
+        request(server.address, "PUT", "/v1/streams/kept", &headers, b"").await
+    };
+    assert_eq!(create("headwater-keep-seconds", "3600").await.status, 201);
+    for (name, value) in
+        [("headwater-keep-seconds", "0"), ("headwater-keep-events", "-1"), ("headwater-keep-events", "all")]
+    {
+        assert_eq!(create(name, value).await.problem(), "bad_request", "{name}: {value}");
+    }
+}

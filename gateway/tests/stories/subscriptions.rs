@@ -299,7 +299,7 @@ async fn what_was_trimmed_is_a_gap() {
 #[tokio::test]
 async fn a_cursor_beyond_the_end_is_a_gap() {
     let server = server_with(10).await;
-    check_gap(&server, server.fake.cursor("a", 11), Code::BeyondEnd, 0).await;
+    check_gap(&server, server.fake.cursor("a", 11), Code::LogTruncated, 0).await;
 }
 
 #[tokio::test]

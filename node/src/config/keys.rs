@@ -68,6 +68,9 @@ const fn choice(allowed: &'static [&'static str], not_yet: &'static [&'static st
 
 const HOUR_MS: u64 = 3_600_000;
 const GIB: u64 = 1024 * 1024 * 1024;
+/// A petabyte.
+const MANY_MIB: u64 = 1024 * 1024 * 1024;
+const MANY_RECORDS: u64 = 1_000_000_000_000_000;
 const ANY_COUNT: Kind = Kind::Whole { min: 1, max: 1_000_000 };
 const ONE_GATEWAY: &str = "a node runs one gateway inside itself, whatever the number of connections";
 const NO_DEAD_LETTERS: &str =
@@ -111,6 +114,44 @@ pub(crate) static KEYS: &[Key] = &[
     ),
     whole("storage.segment_mib", "256", 1, 4096, "A segment is sealed at this size: the unit that retention drops."),
     whole("storage.segment_age_ms", "3600000", 60_000, 720 * HOUR_MS, "A segment is sealed at this age at the latest."),
+    whole("storage.retention.run_hours", "168", 1, 87_600, "How long a run and its events are kept after it closed."),
+    whole(
+        "storage.retention.run_mib",
+        "0",
+        0,
+        MANY_MIB,
+        "Beyond so much the oldest closed runs' events go, whatever their age. 0: no limit.",
+    ),
+    whole("storage.retention.run_records", "0", 0, MANY_RECORDS, "The same, counted in records. 0: no limit."),
+    whole(
+        "storage.retention.stream_mib",
+        "0",
+        0,
+        MANY_MIB,
+        "Beyond so much the oldest events of streams go, whatever their age. 0: no limit.",
+    ),
+    whole("storage.retention.stream_records", "0", 0, MANY_RECORDS, "The same, counted in records. 0: no limit."),
+    other(
+        "storage.retention.tenants",
+        "none",
+        Kind::HoursByTenant,
+        "Tenants whose streams are kept for another time than `event_plane.retention_hours`: `acme=72, beta=12`.",
+    ),
+    whole("storage.retention.check_ms", "60000", 50, HOUR_MS, "How long after a look at what may go comes the next."),
+    whole(
+        "storage.scrub.mib_per_second",
+        "4",
+        0,
+        65_536,
+        "How fast sealed segments are read through in the background to find damage early. 0: only where a read met some.",
+    ),
+    whole(
+        "storage.scrub.every_ms",
+        "86400000",
+        50,
+        720 * HOUR_MS,
+        "How long after one round over all sealed segments comes the next.",
+    ),
     whole("storage.tail_mib", "16", 1, 4096, "Memory for recent events, shared by all who follow live."),
     whole(
         "storage.floor_mib",
@@ -183,11 +224,12 @@ pub(crate) static KEYS: &[Key] = &[
         choice(&["tenant_agent_hash"], &[]),
         "What decides the partition: the tenant with the agent, which is a stream's first segment or a run's key.",
     ),
-    not_yet(
+    whole(
         "event_plane.retention_hours",
-        Kind::Whole { min: 1, max: 87_600 },
-        "event_plane.retention_hours",
-        "nothing is dropped for its age; a stream's events are kept until the stream is deleted",
+        "24",
+        1,
+        87_600,
+        "How long the events of streams and the output of runs are kept, unless a stream says otherwise.",
     ),
     whole(
         "event_plane.max_queue_depth_per_partition",

@@ -1,10 +1,13 @@
 //! What a setting's text may be, and what it means. The same rules for a file, the environment and a flag.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
 use gateway::{HostName, WebOrigin};
+
+use types::TenantId;
 
 use super::ProblemCode;
 use crate::telemetry::LogLevel;
@@ -34,6 +37,8 @@ pub(crate) enum Kind {
     Origins,
     /// Names of this node, or `none`.
     Hosts,
+    /// `none`, or `tenant=hours` pairs with commas between.
+    HoursByTenant,
     Choice {
         allowed: &'static [&'static str],
         not_yet: &'static [&'static str],
@@ -52,6 +57,7 @@ pub(crate) enum Value {
     LogLevel(LogLevel),
     Origins(Vec<WebOrigin>),
     Hosts(Vec<HostName>),
+    HoursByTenant(BTreeMap<TenantId, u64>),
 }
 
 /// Why a text is not taken; the message continues "`key` is `text`, but …".
@@ -62,6 +68,8 @@ pub(crate) struct Fault {
 
 /// An empty list, which an empty text is not.
 pub(crate) const NONE: &str = "none";
+/// Ten years.
+const MOST_HOURS: u64 = 87_600;
 
 const NO_REMOTE: &str = "this version has neither authentication nor TLS, so it listens only on this machine itself: \
     127.0.0.1 or [::1]; let a proxy that has both stand before it";
@@ -86,6 +94,7 @@ impl Kind {
             }),
             Self::Origins => list(text).map(Value::Origins),
             Self::Hosts => list(text).map(Value::Hosts),
+            Self::HoursByTenant => self.hours_by_tenant(text),
             Self::Choice { allowed, not_yet } => self.choice(text, allowed, not_yet),
         }
     }
@@ -93,6 +102,19 @@ impl Kind {
     /// Whether a file may say it as a list.
     pub(crate) const fn is_list(self) -> bool {
         matches!(self, Self::Origins | Self::Hosts)
+    }
+
+    fn hours_by_tenant(self, text: &str) -> Result<Value, Fault> {
+        let mut hours = BTreeMap::new();
+        for pair in text.split(',').map(str::trim).filter(|_| text != "none") {
+            let (tenant, time) = pair.split_once('=').ok_or_else(|| self.wrong_kind())?;
+            let tenant = TenantId::new(tenant.trim()).map_err(|_| self.wrong_kind())?;
+            let time: u64 = time.trim().parse().map_err(|_| self.wrong_kind())?;
+            if !(1..=MOST_HOURS).contains(&time) || hours.insert(tenant, time).is_some() {
+                return Err(self.out_of_bounds());
+            }
+        }
+        Ok(Value::HoursByTenant(hours))
     }
 
     fn whole(self, text: &str, min: u64, max: u64) -> Result<Value, Fault> {
@@ -168,6 +190,9 @@ impl fmt::Display for Kind {
             }
             Self::Origins => f.write_str("`none` or sites such as https://app.example.com"),
             Self::Hosts => f.write_str("`none` or names such as node.example.com"),
+            Self::HoursByTenant => {
+                write!(f, "`none` or tenants with hours from 1 to {MOST_HOURS}, each once, such as `acme=72, beta=12`")
+            }
             Self::LogLevel => f.write_str("a level (off, error, warn, info, debug, trace) or levels by module"),
             Self::Choice { allowed, .. } => {
                 for (n, word) in allowed.iter().enumerate() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use gateway::{HostName, WebOrigin};
+use types::TenantId;
 
 use super::keys::{self, KEYS, Key, State};
 use super::kind::{NONE, Value};
@@ -161,7 +162,8 @@ impl Settings {
             | Value::Address(_)
             | Value::LogLevel(_)
             | Value::Origins(_)
-            | Value::Hosts(_)) => mistaken(path, other),
+            | Value::Hosts(_)
+            | Value::HoursByTenant(_)) => mistaken(path, other),
         }
     }
 
@@ -199,6 +201,12 @@ impl Settings {
         let value = &self.get(path).0;
         let Value::Hosts(hosts) = value else { mistaken(path, value) };
         hosts.clone()
+    }
+
+    pub(crate) fn hours_by_tenant(&self, path: &str) -> &BTreeMap<TenantId, u64> {
+        let value = &self.get(path).0;
+        let Value::HoursByTenant(hours) = value else { mistaken(path, value) };
+        hours
     }
 
     pub(crate) fn log_level(&self, path: &str) -> LogLevel {

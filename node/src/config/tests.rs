@@ -52,6 +52,20 @@ fn the_defaults_are_the_documented_ones() {
             segment_age_ms: 3600000,
             tail_bytes: 16777216,
             floor_bytes: 268435456,
+            retention: RetentionSettings {
+                run_ms: 604800000,
+                stream_ms: 86400000,
+                tenants_ms: {},
+                run_bytes: None,
+                stream_bytes: None,
+                run_records: None,
+                stream_records: None,
+                check_ms: 60000,
+            },
+            scrub: ScrubSettings {
+                bytes_per_second: 4194304,
+                every_ms: 86400000,
+            },
         },
         gateway: GatewaySettings {
             hello_ms: 5000,
@@ -109,6 +123,7 @@ fn the_configuration_of_the_seed_loads_verbatim() {
     let pause = PauseSettings { pause_depth: 4000, resume_depth: 2500 };
     assert_eq!(config.queue, QueueSettings { max_depth: 5000, pause: Some(pause) });
     assert_eq!(config.idempotency_window_ms, 48 * 3_600_000);
+    assert_eq!(config.storage.retention.stream_ms, 24 * 3_600_000);
     assert_eq!((config.default_retry.max_attempts, config.default_retry.initial_ms), (3, 1000));
     assert_eq!(config.default_retry.jitter, Jitter::Factor(0.3));
     let directory = path.parent().expect("a file has a directory").display().to_string();
@@ -117,7 +132,6 @@ fn the_configuration_of_the_seed_loads_verbatim() {
     connection_plane.gateway_instances (…/realtime-pipeline.config.yaml:3:22) is not yet in force: a node runs one gateway inside itself, whatever the number of connections
     connection_plane.session_ttl_seconds (…/realtime-pipeline.config.yaml:4:24) is not yet in force: no session is kept after a disconnect; a client resumes with its cursors, at any time
     connection_plane.autoscaling (…/realtime-pipeline.config.yaml:7:13) is not yet in force: a node runs one gateway inside itself, whatever the number of connections
-    event_plane.retention_hours (…/realtime-pipeline.config.yaml:14:20) is not yet in force: nothing is dropped for its age; a stream's events are kept until the stream is deleted
     orchestration_plane.dead_letter (…/realtime-pipeline.config.yaml:28:14) is not yet in force: a step whose attempts are used up fails, and its run with it unless the workflow catches it
     ");
 }
@@ -272,6 +286,7 @@ fn bounds_are_inclusive() {
             | kind::Kind::LogLevel
             | kind::Kind::Origins
             | kind::Kind::Hosts
+            | kind::Kind::HoursByTenant
             | kind::Kind::Choice { .. } => continue,
         };
         check(key.path, &(max + 1).to_string(), false);

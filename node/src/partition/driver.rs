@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Answer, Command, Effect, Partition};
-use storage::AppendError;
+use storage::{AppendBatch, AppendError};
 use types::{PartitionId, Position, Refusal};
 
 use super::host::Host;
@@ -44,6 +44,8 @@ pub(crate) enum Notice {
     Durable(PartitionId, Result<Position, AppendError>),
     /// A command that the node owes itself: a continuation, a lost attempt, a dropped step.
     Command(PartitionId, Box<Command>),
+    /// Rows are to be written, so that recovery needs less of the log.
+    Checkpoint(PartitionId),
 }
 
 /// The thread's own state.
@@ -127,6 +129,10 @@ impl Driver {
             Notice::Durable(partition, Ok(end)) => self.lane(partition).durable(end),
             Notice::Durable(_, Err(error)) => self.fail(&error),
             Notice::Command(partition, command) => self.owe(partition, command)?,
+            Notice::Checkpoint(partition) => {
+                let batch = self.lane(partition).checkpoint();
+                self.append(partition, batch);
+            }
         }
         Ok(())
     }
@@ -144,7 +150,8 @@ impl Driver {
     fn take_request(&mut self, partition: PartitionId, request: Request) -> Result<(), LaneError> {
         let host = self.host.clone();
         match request {
-            Request::Command { answer, .. } if !self.may_write() => {
+            // What frees room is let through: the ballast and the floor are there for it.
+            Request::Command { command, answer } if !self.may_write() && !frees_room(&command) => {
                 let refusal = disk::full(&host.space);
                 self.lane(partition).look(&[], host.rows.as_ref(), |state| answer(state, Err(refusal)))
             }
@@ -175,7 +182,12 @@ impl Driver {
     }
 
     fn flush(&mut self, partition: PartitionId) {
-        let Some(batch) = self.lane(partition).flush() else { return };
+        if let Some(batch) = self.lane(partition).flush() {
+            self.append(partition, batch);
+        }
+    }
+
+    fn append(&self, partition: PartitionId, batch: AppendBatch) {
         let mailbox = self.mailbox.clone();
         let on_durable = Box::new(move |result| mailbox.notify(Notice::Durable(partition, result)));
         self.host.log.append(batch, on_durable);
@@ -230,6 +242,11 @@ impl Driver {
     fn lane(&mut self, partition: PartitionId) -> &mut Lane<Release> {
         self.lanes.get_mut(&partition).expect("the router asks the driver of the partition")
     }
+}
+
+/// Whether a command is one of retention's, which lead to segments being dropped.
+const fn frees_room(command: &Command) -> bool {
+    matches!(command, Command::TrimStreams(_) | Command::ForgetRuns { .. } | Command::ForgetProducers { .. })
 }
 
 /// Lets out one thing: first the news that others need to act on the answer, then the effects, so

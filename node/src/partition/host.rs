@@ -1,5 +1,6 @@
 //! What all drivers of a node share: the log, the definitions, and where effects and news go.
 
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use storage::{Log, Rows, Space};
@@ -13,6 +14,7 @@ use crate::clock::LogClock;
 use crate::dispatcher::{Dispatcher, Owed};
 use crate::fanout::Fanout;
 use crate::metrics::Metrics;
+use crate::scrub::Word;
 
 /// The rooms around the drivers.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) space: Arc<Space>,
     /// One mailbox for each driver; a partition belongs to driver `partition % drivers`. Set once at the start.
     pub(crate) mailboxes: OnceLock<Vec<Arc<Mailbox<Request, Notice>>>>,
+    /// Where a read tells that it met damage. Set once at the start.
+    pub(crate) suspicions: OnceLock<Sender<Word>>,
     /// Why the node has to stop.
     pub(crate) fatal: watch::Sender<Option<String>>,
 }
@@ -47,6 +51,14 @@ impl Host {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Something damaged was read: whoever looks for damage looks there next.
+    pub(crate) fn suspect(&self, partition: PartitionId) {
+        if let Some(suspicions) = self.suspicions.get() {
+            // Nobody listens any more when the node stops.
+            let _ = suspicions.send(Word::Suspect(partition));
+        }
     }
 
     pub(crate) fn partitions(&self) -> PartitionCount {

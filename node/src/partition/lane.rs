@@ -30,6 +30,8 @@ pub struct Leaving<R> {
 pub struct Moved {
     pub stream: StreamOrdinal,
     pub head: Offset,
+    /// The oldest offset that is kept, as far as this change says.
+    pub low: Offset,
     pub closed: bool,
     pub deleted: bool,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Need, RowName, StreamKey, Token};
 use gateway::backend::{ListRuns, RunInfo};
 use tokio::sync::oneshot;
-use types::{Code, Refusal, RunId, TenantId};
+use types::{Code, Refusal, RunId, StreamOrdinal, TenantId};
 
 use super::host::Host;
 use super::lane::{Lane, LaneError};
@@ -34,6 +34,11 @@ pub(crate) enum Query {
         tenant: TenantId,
         filter: ListRuns,
         reply: Reply<Vec<RunInfo>>,
+    },
+    /// The runs with these streams that are not forgotten, and whether each is open.
+    KeptRuns {
+        streams: Vec<StreamOrdinal>,
+        reply: Reply<Vec<(RunId, bool)>>,
     },
     Attempt {
         token: Token,
@@ -81,6 +86,14 @@ impl Query {
                 lane.look(&[], rows.as_ref(), move |partition| {
                     let page = closed.map(|closed| crate::run_list::merge(partition, &tenant, &filter, closed));
                     Box::new(move || drop(reply.send(page)))
+                })
+            }
+            Self::KeptRuns { streams, reply } => {
+                let state = lane.partition();
+                let needs: Vec<_> = streams.iter().flat_map(|stream| state.needs_to_tell_run(*stream)).collect();
+                lane.look(&needs, rows.as_ref(), move |partition| {
+                    let kept = streams.iter().filter_map(|stream| partition.kept_run(*stream)).collect();
+                    Box::new(move || drop(reply.send(Ok(kept))))
                 })
             }
             Self::Attempt { token, reply } => {

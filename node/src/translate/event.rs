@@ -27,7 +27,8 @@ pub(crate) fn client_event(stored: &StoredRecord, run: Option<RunId>) -> Result<
         | Event::StreamCreated { .. }
         | Event::StreamSequenced { .. }
         | Event::StreamClosed { .. }
-        | Event::StreamDeleted { .. } => return Err("a record without a stream stands in one".to_owned()),
+        | Event::StreamDeleted { .. }
+        | Event::Retention(_) => return Err("a record without a stream stands in one".to_owned()),
     };
     Ok(ClientEvent { offset: record.offset, time: record.time, kind: Cow::Borrowed(kind), source, payload })
 }

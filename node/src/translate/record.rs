@@ -1,9 +1,9 @@
 //! Kernel events as records of the log, field by field.
 
 use engine::stored::{Encoded, OutputPart, Place};
-use engine::{Class, Event, Partition};
+use engine::{Class, Event, Partition, RetentionEvent};
 use storage::{EventClass, OutputHeader, Record, RowKind};
-use types::{StreamOrdinal, Timestamp};
+use types::{Offset, StreamOrdinal, Timestamp};
 
 use crate::partition::Moved;
 
@@ -52,7 +52,7 @@ pub(crate) fn encoded(record: &Record) -> Encoded {
 }
 
 pub(crate) fn row_kind(kind: u8) -> RowKind {
-    const KINDS: [RowKind; 9] = [
+    const KINDS: [RowKind; 10] = [
         RowKind::Partition,
         RowKind::OpenRun,
         RowKind::ClosedRun,
@@ -62,6 +62,7 @@ pub(crate) fn row_kind(kind: u8) -> RowKind {
         RowKind::Start,
         RowKind::Definition,
         RowKind::DefinitionName,
+        RowKind::RunOfStream,
     ];
     *KINDS.iter().find(|known| **known as u8 == kind).expect("the kernel names rows that storage knows")
 }
@@ -69,19 +70,39 @@ pub(crate) fn row_kind(kind: u8) -> RowKind {
 /// How an event that is about to be applied moves a stream.
 pub(crate) fn moved(event: &Event, place: Place, partition: &Partition) -> Option<Moved> {
     let grown = |stream: StreamOrdinal, closed| {
-        (!stream.is_none()).then(|| Moved { stream, head: place.offset.next(), closed, deleted: false })
+        let (head, low) = (place.offset.next(), Offset::ZERO);
+        (!stream.is_none()).then_some(Moved { stream, head, low, closed, deleted: false })
     };
-    let ended = |stream: StreamOrdinal, deleted| {
-        let key = partition.stream_key(stream)?;
-        let head = partition.stream(key)?.head;
-        Some(Moved { stream, head, closed: true, deleted })
+    let stands = |stream: StreamOrdinal| {
+        let stream = partition.stream(partition.stream_key(stream)?)?;
+        Some(Moved {
+            stream: stream.ordinal,
+            head: stream.head,
+            low: stream.low,
+            closed: stream.closed,
+            deleted: false,
+        })
     };
+    let ended = |stream: StreamOrdinal, deleted| Some(Moved { closed: true, deleted, ..stands(stream)? });
     match event {
         Event::EventAppended { stream, .. } => grown(*stream, false),
         Event::Run { event, .. } if event.class() != Class::Attempt => grown(place.stream, event.closes()),
         Event::StreamClosed { stream } => ended(*stream, false),
         Event::StreamDeleted { stream } => ended(*stream, true),
-        Event::Run { .. }
+        Event::Retention(RetentionEvent::StreamTrimmed { stream, low }) => {
+            Some(Moved { low: *low, ..stands(*stream)? })
+        }
+        Event::Retention(RetentionEvent::RunForgotten { run, stream, .. }) => {
+            let head = partition.run(*run)?.head;
+            Some(Moved { stream: *stream, head, low: head, closed: true, deleted: true })
+        }
+        Event::Retention(
+            RetentionEvent::ProducersForgotten { .. }
+            | RetentionEvent::KeepSet { .. }
+            | RetentionEvent::ReaderPinned { .. }
+            | RetentionEvent::ReaderUnpinned { .. },
+        )
+        | Event::Run { .. }
         | Event::StreamCreated { .. }
         | Event::StreamSequenced { .. }
         | Event::WorkflowRegistered(_) => None,

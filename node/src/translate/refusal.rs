@@ -14,6 +14,8 @@ pub(crate) fn refusal(rejection: &Rejection) -> Refusal {
         Rejection::SequencePassed { last, .. } => refusal.detail("last", last),
         Rejection::StreamClosed { end, .. } => refusal.detail("head", end),
         Rejection::IdempotencyConflict { run, .. } => refusal.detail("run", run),
+        Rejection::Trimmed { low } => refusal.detail("low", low),
+        Rejection::BeyondEnd { head } => refusal.detail("head", head),
         Rejection::WorkflowExists(_)
         | Rejection::TooManyDefinitions(_)
         | Rejection::RunNotFound(_)
@@ -29,6 +31,7 @@ pub(crate) fn refusal(rejection: &Rejection) -> Refusal {
         | Rejection::StreamNotFound(_)
         | Rejection::StreamExists(_)
         | Rejection::Reserved(_)
+        | Rejection::TooManyPins { .. }
         | Rejection::ContentType { .. }
         | Rejection::Invalid(_) => refusal,
     }
@@ -37,7 +40,11 @@ pub(crate) fn refusal(rejection: &Rejection) -> Refusal {
 const fn code(rejection: &Rejection) -> Code {
     match rejection {
         Rejection::WorkflowExists(_) => Code::WorkflowExists,
-        Rejection::TooManyDefinitions(_) | Rejection::TooManySignals { .. } => Code::TooManyRequests,
+        Rejection::TooManyDefinitions(_) | Rejection::TooManySignals { .. } | Rejection::TooManyPins { .. } => {
+            Code::TooManyRequests
+        }
+        Rejection::Trimmed { .. } => Code::Trimmed,
+        Rejection::BeyondEnd { .. } => Code::LogTruncated,
         Rejection::RunNotFound(_) => Code::RunNotFound,
         Rejection::RunClosed(_) => Code::RunClosed,
         Rejection::RunExists(_) | Rejection::IdempotencyConflict { .. } => Code::IdempotencyConflict,
@@ -61,7 +68,8 @@ pub(crate) fn read_failed(error: &ReadError) -> Refusal {
     match error {
         ReadError::Trimmed { low } => Refusal::new(Code::Trimmed, error.to_string()).detail("low", low),
         ReadError::Dropped { .. } => Refusal::new(Code::Trimmed, error.to_string()),
-        ReadError::Corrupt { .. } => Refusal::new(Code::Internal, error.to_string()),
+        ReadError::EventsQuarantined { low } => Refusal::new(Code::Damaged, error.to_string()).detail("low", low),
+        ReadError::Quarantined { .. } | ReadError::Corrupt { .. } => Refusal::new(Code::Damaged, error.to_string()),
         ReadError::Io { .. } => Refusal::new(Code::Unavailable, error.to_string()).retry_after_ms(1_000),
     }
 }

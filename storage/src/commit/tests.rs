@@ -45,6 +45,9 @@ impl Store for SlowDisk {
     fn scan<'a>(&'a self, family: Family, from: &[u8], until: &[u8], expect_bytes: usize) -> Box<dyn Scan + 'a> {
         self.disk.scan(family, from, until, expect_bytes)
     }
+    fn drop_files(&self, family: Family, from: &[u8], until: &[u8]) -> Result<(), StoreError> {
+        self.disk.drop_files(family, from, until)
+    }
     fn last(&self, family: Family, from: &[u8], until: &[u8]) -> Result<Option<Entry>, StoreError> {
         self.disk.last(family, from, until)
     }

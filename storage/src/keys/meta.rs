@@ -12,6 +12,7 @@ pub(crate) enum MetaKey {
     Partition(PartitionId),
     Segment(PartitionId, RetentionClass, u32),
     Checkpoint(PartitionId),
+    Quarantine(PartitionId, RetentionClass, u32),
 }
 
 impl MetaKey {
@@ -19,18 +20,15 @@ impl MetaKey {
     const PARTITION: u8 = 2;
     const SEGMENT: u8 = 3;
     const CHECKPOINT: u8 = 4;
+    const QUARANTINE: u8 = 5;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Directory => vec![Self::DIRECTORY, 0],
             Self::Partition(partition) => of_partition(Self::PARTITION, *partition),
-            Self::Segment(partition, class, segment) => {
-                let mut key = of_partition(Self::SEGMENT, *partition);
-                key.push(class.code());
-                key.extend_from_slice(&segment.to_be_bytes());
-                key
-            }
+            Self::Segment(partition, class, segment) => of_segment(Self::SEGMENT, *partition, *class, *segment),
             Self::Checkpoint(partition) => of_partition(Self::CHECKPOINT, *partition),
+            Self::Quarantine(partition, class, segment) => of_segment(Self::QUARANTINE, *partition, *class, *segment),
         }
     }
 
@@ -44,10 +42,18 @@ impl MetaKey {
             Self::PARTITION => Self::Partition(reader.partition()?),
             Self::SEGMENT => Self::Segment(reader.partition()?, reader.class()?, reader.u32()?),
             Self::CHECKPOINT => Self::Checkpoint(reader.partition()?),
+            Self::QUARANTINE => Self::Quarantine(reader.partition()?, reader.class()?, reader.u32()?),
             other => return Err(Damage(format!("a meta key of the unknown kind {other}"))),
         };
         reader.end().map(|()| key)
     }
+}
+
+fn of_segment(kind: u8, partition: PartitionId, class: RetentionClass, segment: u32) -> Vec<u8> {
+    let mut key = of_partition(kind, partition);
+    key.push(class.code());
+    key.extend_from_slice(&segment.to_be_bytes());
+    key
 }
 
 fn of_partition(kind: u8, partition: PartitionId) -> Vec<u8> {
@@ -69,7 +75,8 @@ mod tests {
             Just(MetaKey::Directory),
             partition.clone().prop_map(MetaKey::Partition),
             (partition.clone(), any_class(), any::<u32>()).prop_map(|(p, class, n)| MetaKey::Segment(p, class, n)),
-            partition.prop_map(MetaKey::Checkpoint),
+            partition.clone().prop_map(MetaKey::Checkpoint),
+            (partition, any_class(), any::<u32>()).prop_map(|(p, class, n)| MetaKey::Quarantine(p, class, n)),
         ]
     }
 

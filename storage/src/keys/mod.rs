@@ -8,6 +8,7 @@
 //! |         | kind u8 (2), partition u32                                                 | a partition             |
 //! |         | kind u8 (3), partition u32, class u8, segment u32                          | a segment               |
 //! |         | kind u8 (4), partition u32                                                 | a checkpoint            |
+//! |         | kind u8 (5), partition u32, class u8, segment u32                          | a quarantine            |
 //! | `rows`  | partition u32, kind u8, id                                                 | a row                   |
 
 mod index;

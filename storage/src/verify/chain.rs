@@ -1,22 +1,17 @@
 //! Walks one chain block by block: each intact, each naming the one before it, each segment the sum of its blocks, and
 //! each event where the index on disk says it is.
 
-use std::collections::BTreeMap;
-
-use types::{Position, StreamOrdinal};
+use types::Position;
 
 use super::{Place, SCAN_BYTES, VerifyReport};
 use crate::block::{Block, BlockSummary};
+use crate::check::{Index, compare_index, index_block, read_index};
 use crate::checkpoint::Checkpoint;
-use crate::codec::Damage;
 use crate::error::OpenError;
-use crate::keys::{Family, IndexKey, LogKey};
+use crate::keys::{Family, LogKey};
 use crate::recovery::all_segments;
 use crate::segment::{ChainId, Segment, SegmentState};
 use crate::store::{Entry, Scan, Store};
-use crate::stream_index::{IndexEntry, decode_entries};
-
-type Index = BTreeMap<StreamOrdinal, Vec<IndexEntry>>;
 
 pub(super) struct ChainWalk<'a> {
     store: &'a dyn Store,
@@ -92,6 +87,9 @@ impl<'a> ChainWalk<'a> {
         };
         self.last = Some(key);
         self.go_to_segment(&key, report);
+        if self.current.as_ref().is_some_and(|current| current.stored.state == SegmentState::Deleting) {
+            return None;
+        }
         report.blocks += 1;
         report.bytes += value.len() as u64;
         let found = Block::decode(&key, value).and_then(|block| block.summary().map(|summary| (block, summary)));
@@ -126,6 +124,8 @@ impl<'a> ChainWalk<'a> {
         }
         if !is_current(&self.current) {
             report.damage(Place::block(key), &"it lies in a segment that was never begun, or is gone");
+        } else if self.current.as_ref().is_some_and(|current| current.stored.state == SegmentState::Dropped) {
+            report.damage(Place::block(key), &"it lies in a segment that was dropped");
         }
     }
 
@@ -139,9 +139,10 @@ impl<'a> ChainWalk<'a> {
             if self.previous_crc.is_some_and(|crc| crc != stored.before_crc) {
                 report.damage(Place::segment(&stored), &"the segment before it does not end as this one says");
             }
-            self.previous_crc = Some(stored.before_crc);
+            let gone = !stored.state.is_kept();
+            self.previous_crc = Some(if gone { stored.last_crc() } else { stored.before_crc });
             let sum = stored.emptied();
-            self.current = Some(Current { stored, sum, index: Index::new(), broken: false });
+            self.current = Some(Current { stored, sum, index: Index::new(), broken: gone });
         }
     }
 
@@ -152,15 +153,7 @@ impl<'a> ChainWalk<'a> {
             return;
         }
         current.sum.add(block);
-        for run in &block.streams {
-            current.index.entry(run.stream).or_default().push(IndexEntry {
-                base: run.base,
-                segment: block.key.segment,
-                block: block.key.base,
-                first_index: run.first_index,
-                count: run.count,
-            });
-        }
+        index_block(&mut current.index, block);
     }
 
     fn end_segment(&self, current: Current, report: &mut VerifyReport) {
@@ -175,38 +168,20 @@ impl<'a> ChainWalk<'a> {
                 sum = sum.sealed();
                 &stored
             }
+            // Some of its blocks may be there: the next opening takes them away.
+            SegmentState::Deleting | SegmentState::Dropped => return,
         };
         if sum != *expected {
             report.damage(place, &format!("its blocks add up to {sum:?}, but it says {expected:?}"));
         }
-        match self.read_index(stored.number, report) {
+        match read_index(self.store, self.chain, stored.number) {
             Err(what) => report.damage(place, &what),
-            Ok(found) if found != index => {
-                let differs = |stream: &&StreamOrdinal| found.get(stream) != index.get(stream);
-                let stream = index.keys().chain(found.keys()).find(differs);
-                let what = format!("its stream index does not agree with its blocks, first in stream {stream:?}");
-                report.damage(place, &what);
+            Ok((found, entries)) => {
+                report.index_entries += entries;
+                if let Some(what) = compare_index(&found, &index) {
+                    report.damage(place, &what);
+                }
             }
-            Ok(_) => {}
         }
-    }
-
-    fn read_index(&self, segment: u32, report: &mut VerifyReport) -> Result<Index, String> {
-        let ChainId { partition, class } = self.chain;
-        let key =
-            |segment| IndexKey { partition, class, segment, stream: StreamOrdinal::NONE, base: types::Offset::ZERO };
-        let (from, until) = (key(segment).encode(), key(segment.saturating_add(1)).encode());
-        let mut scan = self.store.scan(Family::Index, &from, &until, SCAN_BYTES);
-        let mut index = Index::new();
-        while let Some((key, value)) =
-            scan.next().map_err(|error| format!("its stream index cannot be read: {error}"))?
-        {
-            let damaged = |damage: Damage| format!("its stream index is damaged: {damage}");
-            let key = IndexKey::decode(&key).map_err(damaged)?;
-            let entries = decode_entries(&key, &value).map_err(damaged)?;
-            report.index_entries += entries.len() as u64;
-            index.entry(key.stream).or_default().extend(entries);
-        }
-        Ok(index)
     }
 }

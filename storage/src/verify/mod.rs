@@ -9,16 +9,20 @@ use std::path::Path;
 use types::{PartitionId, Position};
 
 use crate::block::Block;
+use crate::catalog::SegmentStart;
 use crate::error::OpenError;
 use crate::format::{DataDirectory, Found, io_error};
+use crate::holes::Holes;
 use crate::keys::{Family, LogKey};
 use crate::log::RETENTION_CLASSES;
+use crate::quarantine;
 use crate::record::RetentionClass;
-use crate::recovery::{checkpoint, directory, partition_meta, store_error};
+use crate::recovery::{all_segments, checkpoint, directory, partition_meta, store_error};
+use crate::retention::SegmentId;
 use crate::rocks::RocksStore;
 use crate::row_store::decode_row;
 use crate::salvage::Salvage;
-use crate::segment::{ChainId, Segment};
+use crate::segment::{ChainId, Segment, SegmentState};
 use crate::store::Store;
 use crate::watermark;
 use chain::ChainWalk;
@@ -101,6 +105,11 @@ impl Place {
 
 /// Verifies the directory at `path`. `Err`: there is nothing that could be read at all.
 pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
+    verify_with(path, |_, _| ())
+}
+
+/// The same, and tells `progress` how many bytes of blocks were read, of about how many.
+pub fn verify_with(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
     let data = DataDirectory::new(path);
     if data.find()? == Found::New {
         let what = "there is nothing in it".to_owned();
@@ -131,14 +140,24 @@ pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
             vec![Position::ZERO; partitions.get() as usize]
         }
     };
+    let total = partitions.partitions().map(|partition| bytes(&store, partition)).sum();
     for partition in partitions.partitions() {
         report.partitions += 1;
         let durable = durable.get(partition.value() as usize).copied().unwrap_or_default();
-        if let Err(error) = verify_partition(&store, partition, durable, &mut report) {
+        if let Err(error) = verify_partition(&store, partition, durable, &mut report, &mut |read| progress(read, total))
+        {
             report.damage(Place::partition(partition), &error);
         }
     }
     Ok(report)
+}
+
+/// About how many bytes of blocks a partition has; what cannot be read has none.
+fn bytes(store: &dyn Store, partition: PartitionId) -> u64 {
+    let active = checkpoint(store, partition).map_or(0, |it| it.active.iter().map(|segment| segment.bytes).sum());
+    let segments = |class| all_segments(store, ChainId { partition, class }).unwrap_or_default();
+    let sealed = RETENTION_CLASSES.into_iter().flat_map(segments).filter(|it| it.state == SegmentState::Sealed);
+    sealed.map(|segment| segment.bytes).sum::<u64>() + active
 }
 
 fn verify_partition(
@@ -146,11 +165,24 @@ fn verify_partition(
     partition: PartitionId,
     durable: Position,
     report: &mut VerifyReport,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<(), OpenError> {
     let start = partition_meta(store, partition)?.start;
     let checkpoint = checkpoint(store, partition)?;
-    let mut order = Order::new(partition, start);
+    for mark in quarantine::of_partition(store, partition).map_err(store_error(&format!("partition {partition}")))? {
+        let SegmentId { partition, class, number } = mark.segment;
+        let place = Place {
+            partition: Some(partition),
+            chain: Some(class),
+            segment: Some(number),
+            position: Some(mark.position),
+        };
+        report.damage(place, &format!("the segment is quarantined since this was met: {}", mark.what));
+    }
     let [run, stream] = RETENTION_CLASSES.map(|class| ChainId { partition, class });
+    let starts = |chain| all_segments(store, chain).map(|all| all.iter().map(SegmentStart::from).collect::<Vec<_>>());
+    let holes = Holes::of(start, &[starts(run)?, starts(stream)?]);
+    let mut order = Order::new(partition, start, holes.clone());
     let mut walks = [ChainWalk::new(store, run, &checkpoint)?, ChainWalk::new(store, stream, &checkpoint)?];
     // Both chains side by side, the lower block first, so that groups are met one after the other.
     let mut heads = walks.each_mut().map(|walk| walk.next(report));
@@ -164,11 +196,12 @@ fn verify_partition(
         };
         if let Some(block) = heads[chain].take() {
             order.add(&block, report);
+            progress(report.bytes);
         }
         heads[chain] = walks[chain].next(report);
     }
     let end = order.finish(report);
-    if end < durable {
+    if end < durable && !holes.cover(end, durable) {
         let what = format!("it was durable up to position {durable}, but ends at {end}: acknowledged data is missing");
         report.damage(Place { position: Some(end), ..Place::partition(partition) }, &what);
     }

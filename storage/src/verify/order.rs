@@ -6,6 +6,7 @@ use types::{Offset, PartitionId, Position, StreamOrdinal};
 
 use super::{Place, VerifyReport};
 use crate::block::Block;
+use crate::holes::Holes;
 use crate::record::CHAINS;
 
 /// What is looked at of a record.
@@ -15,23 +16,23 @@ type Seen = (Position, StreamOrdinal, Offset);
 pub(super) struct Order {
     partition: PartitionId,
     next: Position,
-    /// Before this, one of the chains is no longer kept: there may be holes.
-    trimmed_to: Position,
-    /// The next offset of each stream that was seen.
-    streams: BTreeMap<StreamOrdinal, Offset>,
-    /// Records are missing before here, so a stream may go on anywhere.
-    after_hole: bool,
+    /// Where one of the chains is no longer kept.
+    holes: Holes,
+    /// The next offset of each stream that was seen, and where its last event stood.
+    streams: BTreeMap<StreamOrdinal, (Offset, Position)>,
+    /// Records are missing before here that should be there, so a stream may go on anywhere.
+    after_damage: bool,
     /// The records of the group that is being read, in the order of their blocks.
     group: Vec<Seen>,
     group_end: Position,
 }
 
 impl Order {
-    pub(super) fn new(partition: PartitionId, start: [Position; CHAINS]) -> Self {
+    pub(super) fn new(partition: PartitionId, start: [Position; CHAINS], holes: Holes) -> Self {
         let [run, stream] = start;
-        let (next, trimmed_to) = (run.min(stream), run.max(stream));
-        let after_hole = trimmed_to > Position::ZERO;
-        Self { partition, next, trimmed_to, streams: BTreeMap::new(), after_hole, group: Vec::new(), group_end: next }
+        let next = run.min(stream);
+        let streams = BTreeMap::new();
+        Self { partition, next, holes, streams, after_damage: false, group: Vec::new(), group_end: next }
     }
 
     /// Adds a block; blocks come in the order of their bases.
@@ -74,11 +75,11 @@ impl Order {
 
     /// Nothing may be missing before `position`.
     fn reach(&mut self, position: Position, report: &mut VerifyReport) {
-        if position > self.next.max(self.trimmed_to) {
+        if !self.holes.cover(self.next, position) {
             let what = format!("the records of positions {} to {} are missing", self.next, position.value() - 1);
             report.damage(Place { position: Some(self.next), ..Place::partition(self.partition) }, &what);
             self.streams.clear();
-            self.after_hole = true;
+            self.after_damage = true;
         }
         if position < self.next {
             let what = format!("position {position} is there twice");
@@ -88,13 +89,14 @@ impl Order {
     }
 
     fn add_to_stream(&mut self, position: Position, stream: StreamOrdinal, offset: Offset, report: &mut VerifyReport) {
-        let expected = self.streams.insert(stream, offset.next());
-        let fits = match expected {
-            Some(expected) => offset == expected || (position < self.trimmed_to && offset > expected),
-            None => self.after_hole || offset == Offset::ZERO,
+        let known = self.streams.insert(stream, (offset.next(), position));
+        let dropped = |from| self.holes.touch(from, position);
+        let fits = match known {
+            Some((expected, last)) => offset == expected || (offset > expected && dropped(last.next())),
+            None => offset == Offset::ZERO || self.after_damage || dropped(Position::ZERO),
         };
         if !fits {
-            let expected = expected.unwrap_or_default();
+            let expected = known.map_or(Offset::ZERO, |(expected, _)| expected);
             let what = format!("stream {stream} goes on with offset {offset} instead of {expected}");
             report.damage(Place { position: Some(position), ..Place::partition(self.partition) }, &what);
         }

@@ -18,14 +18,14 @@ fn copy(from: &Path, name: &str) -> PathBuf {
     to
 }
 
-fn flip(path: &Path, byte: usize) {
+pub(crate) fn flip(path: &Path, byte: usize) {
     let mut bytes = fs::read(path).expect("readable");
     bytes[byte] ^= 0x10;
     fs::write(path, bytes).expect("writable");
 }
 
 /// The files of `log/` whose names end in `extension`, the largest last.
-fn files(path: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files(path: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(path.join("log")).expect("readable").map(|entry| entry.expect("readable").path());
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
     files.sort_by_key(|path| fs::metadata(path).expect("readable").len());
@@ -33,12 +33,12 @@ fn files(path: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 /// Every byte that is not zero: the rest of a log file was never written.
-fn used(path: &Path) -> usize {
+pub(crate) fn used(path: &Path) -> usize {
     let bytes = fs::read(path).expect("readable");
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-fn read_all(log: &RocksLog) -> Result<Vec<StoredRecord>, ReadError> {
+pub(crate) fn read_all(log: &RocksLog) -> Result<Vec<StoredRecord>, ReadError> {
     let mut all: Vec<StoredRecord> = Vec::new();
     loop {
         let from = all.last().map_or(Position::ZERO, |last| last.position.next());

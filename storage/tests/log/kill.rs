@@ -1,9 +1,11 @@
 //! A process that is killed in the middle of its appends: every answer it gave is true of what it left.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use storage::{AppendBatch, Log, Options, RocksLog, StreamRead};
 use types::{Offset, PartitionCount, Position, StreamOrdinal};
@@ -55,39 +57,80 @@ fn the_child() {
     }
 }
 
-#[test]
-fn every_acknowledged_record_survives_kill_9() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("data");
-    let mut acknowledged = [0_u64; 4];
-    let this = std::env::current_exe().expect("a test is a program");
-    for round in 0..ROUNDS {
-        let mut child = Command::new(&this)
-            .args(["kill::the_child", "--exact", "--nocapture", "--test-threads=1"])
-            .env(CHILD, &path)
+/// A child that appends, and what it has answered so far.
+pub(crate) struct Killed {
+    child: Child,
+    reader: Option<JoinHandle<[u64; 4]>>,
+}
+
+impl Killed {
+    fn start(mut command: Command, path: &Path) -> Self {
+        let this = std::env::current_exe().expect("a test is a program");
+        let arguments = ["kill::the_child", "--exact", "--nocapture", "--test-threads=1"];
+        // Under another program, such as a tracer, the child is what that one runs.
+        if command.get_program() != this.as_os_str() {
+            command.arg(&this);
+        }
+        let mut child = command
+            .args(arguments)
+            .env(CHILD, path)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .expect("it starts");
         let stdout = child.stdout.take().expect("it is piped");
         let reader = std::thread::spawn(move || {
             let mut last = [0_u64; 4];
-            let mut count = 0_u64;
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let Some((number, durable)) = line.split_once(' ') else { continue };
                 let (Ok(number), Ok(durable)) = (number.parse::<usize>(), durable.parse::<u64>()) else { continue };
                 last[number] = last[number].max(durable);
-                count += 1;
             }
-            (last, count)
+            last
         });
+        Self { child, reader: Some(reader) }
+    }
+
+    /// Kills it, if nobody did, and gives the last answer for each partition.
+    pub(crate) fn end(&mut self) -> [u64; 4] {
+        // With all that it started: what a tracer traced lives on when the tracer dies.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        self.child.wait().expect("it is ours");
+        self.reader.take().expect("it ends once").join().expect("it reads")
+    }
+}
+
+pub(crate) fn child(path: &Path) -> Killed {
+    Killed::start(Command::new(std::env::current_exe().expect("a test is a program")), path)
+}
+
+/// Under another program that is to end it; kills it after `patience` if it does not.
+pub(crate) fn run_child(command: Command, path: &Path, patience: Duration) -> [u64; 4] {
+    let mut killed = Killed::start(command, path);
+    let began = Instant::now();
+    while began.elapsed() < patience && killed.child.try_wait().is_ok_and(|status| status.is_none()) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    killed.end()
+}
+
+pub(crate) fn remember(acknowledged: &mut [u64; 4], last: [u64; 4]) {
+    for (acknowledged, last) in acknowledged.iter_mut().zip(last) {
+        *acknowledged = (*acknowledged).max(last);
+    }
+}
+
+#[test]
+fn every_acknowledged_record_survives_kill_9() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("data");
+    let mut acknowledged = [0_u64; 4];
+    for round in 0..ROUNDS {
+        let mut child = child(&path);
         std::thread::sleep(Duration::from_millis(150 + 40 * round));
-        child.kill().expect("it is ours");
-        child.wait().expect("it is ours");
-        let (last, _count) = reader.join().expect("it reads");
-        for (acknowledged, last) in acknowledged.iter_mut().zip(last) {
-            *acknowledged = (*acknowledged).max(last);
-        }
+        remember(&mut acknowledged, child.end());
         check(&path, &acknowledged);
     }
     assert!(acknowledged.iter().all(|end| *end > 100), "{acknowledged:?} were acknowledged");
@@ -95,7 +138,7 @@ fn every_acknowledged_record_survives_kill_9() {
     assert_eq!(report.damages, Vec::new());
 }
 
-fn check(path: &Path, acknowledged: &[u64; 4]) {
+pub(crate) fn check(path: &Path, acknowledged: &[u64; 4]) {
     let (log, _) = RocksLog::open(path, &options()).expect("a killed log opens");
     for (number, acknowledged) in (0..).zip(acknowledged) {
         let end = log.bounds(partition(number)).end.value();

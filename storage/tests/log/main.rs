@@ -1,13 +1,18 @@
 //! One suite for every implementation of the log, then what only a real directory can meet.
 
 mod appending;
+mod corpus;
 mod damage;
 mod directory;
+mod faults;
 mod harness;
 mod kill;
 mod model;
+mod quarantine;
 mod reading;
 mod reopening;
+mod repair;
+mod retention;
 mod rows;
 mod simulated;
 mod streams;

@@ -139,6 +139,8 @@ impl PartitionTruth {
                 self.stream(*stream).delete();
                 self.named.retain(|_, ordinal| ordinal != stream);
             }
+            // The histories are shorter than anything is kept.
+            Event::Retention(event) => panic!("nobody asked for {event:?}"),
             Event::WorkflowRegistered(_) => {}
         }
         self.records.push(stored);

@@ -12,6 +12,7 @@ use super::{RUN, STREAM};
 use crate::command::ProducerStamp;
 use crate::definition::{Definition, DefinitionName};
 use crate::event::{Event, Next, RunEvent, Started, TimerSet};
+use crate::retention::{Keep, Pin, RetentionEvent};
 use crate::row::{RowImage, RowName, Scalars, StartKey, StartRecord};
 use crate::run::{Run, RunStatus};
 use crate::scope::{Activity, Scope, ScopeKind};
@@ -38,6 +39,7 @@ pub(super) fn events() -> Vec<EventSample> {
     let shown = Place { stream: STREAM, offset: Offset::new(9) };
     let run = |(name, event)| EventSample { name, event: Event::Run { run: RUN, event }, place: shown };
     let mut samples = partition_events();
+    samples.extend(retention_events());
     samples.extend(life_events().into_iter().chain(scope_events()).chain(step_events()).chain(other_events()).map(run));
     samples
 }
@@ -62,6 +64,26 @@ fn partition_events() -> Vec<EventSample> {
         user("EventAppended", json(), Some(producer.clone())),
         user("EventAppended-bare", json(), None),
         user("EventAppended-typed", typed(), Some(producer)),
+    ]
+}
+
+fn retention_events() -> Vec<EventSample> {
+    let place = Place { stream: StreamOrdinal::NONE, offset: Offset::ZERO };
+    let sample = |name, event| EventSample { name, event: Event::Retention(event), place };
+    let stream = StreamOrdinal::new(300);
+    let (reader, producers) = ("indexer".to_owned(), vec![producer_id()]);
+    let pin = Pin { at: Offset::new(69_000), max_lag: 5_000 };
+    let keep = Keep { age_ms: Some(3_600_000), events: Some(1_000) };
+    let forgotten = |start| RetentionEvent::RunForgotten { run: RUN, stream: STREAM, start };
+    vec![
+        sample("StreamTrimmed", RetentionEvent::StreamTrimmed { stream, low: Offset::new(70_000) }),
+        sample("ProducersForgotten", RetentionEvent::ProducersForgotten { stream, producers }),
+        sample("KeepSet", RetentionEvent::KeepSet { stream, keep }),
+        sample("KeepSet-bare", RetentionEvent::KeepSet { stream, keep: Keep::default() }),
+        sample("ReaderPinned", RetentionEvent::ReaderPinned { stream, reader: reader.clone(), pin }),
+        sample("ReaderUnpinned", RetentionEvent::ReaderUnpinned { stream, reader }),
+        sample("RunForgotten", forgotten(Some(start_key()))),
+        sample("RunForgotten-bare", forgotten(None)),
     ]
 }
 
@@ -178,16 +200,17 @@ pub(super) fn rows() -> Vec<RowSample> {
         closed: true,
         content_type: Some("text/plain".to_owned()),
         sequence: None,
+        keep: Keep::default(),
+        pins: BTreeMap::new(),
     };
     let sequenced = Stream { sequence: Some("2026-11-24T08:00".to_owned()), ..stream.clone() };
+    let keep = Keep { age_ms: Some(3_600_000), events: Some(1_000) };
+    let pins = BTreeMap::from([("indexer".to_owned(), Pin { at: Offset::new(69_000), max_lag: 5_000 })]);
+    let kept = Stream { keep, pins, ..stream.clone() };
+    let kept_and_sequenced = Stream { sequence: Some("2026".to_owned()), ..kept.clone() };
     let bare = Stream { closed: false, content_type: None, ..stream.clone() };
     let window = ProducerWindow { ordinal, epoch: 3, sequence: 1_000, offset: Offset::new(70_000) };
-    let start = StartKey {
-        tenant: tenant(),
-        workflow: ("agents".to_owned(), "review".to_owned()),
-        key: Some("agent-42".to_owned()),
-        idempotency_key: idempotency_key(),
-    };
+    let start = start_key();
     let record = StartRecord { run: RUN, input_hash: [9; 32], started: due() };
     let definition = definition();
     let definition_row = RowName::Definition(definition.hash, definition.tenant.clone(), definition.name.clone());
@@ -202,12 +225,24 @@ pub(super) fn rows() -> Vec<RowSample> {
         row("Stream", RowName::Stream(stream_key()), RowImage::Stream(stream)),
         row("Stream-sequenced", RowName::Stream(stream_key()), RowImage::Stream(sequenced)),
         row("Stream-bare", RowName::Stream(other_stream), RowImage::Stream(bare)),
+        row("Stream-kept", RowName::Stream(stream_key()), RowImage::Stream(kept)),
+        row("Stream-kept-sequenced", RowName::Stream(stream_key()), RowImage::Stream(kept_and_sequenced)),
+        row("RunOfStream", RowName::RunOfStream(STREAM), RowImage::RunOfStream(RUN)),
         row("StreamName", RowName::StreamName(ordinal), RowImage::StreamName(stream_key())),
         row("Producer", RowName::Producer(stream_key(), producer_id()), RowImage::Producer(window)),
         row("Start", RowName::Start(start.clone()), RowImage::Start(record.clone())),
         row("Start-bare", RowName::Start(StartKey { key: None, ..start }), RowImage::Start(record)),
         row("Definition", definition_row, RowImage::Definition(definition)),
     ]
+}
+
+fn start_key() -> StartKey {
+    StartKey {
+        tenant: tenant(),
+        workflow: ("agents".to_owned(), "review".to_owned()),
+        key: Some("agent-42".to_owned()),
+        idempotency_key: idempotency_key(),
+    }
 }
 
 fn open_run() -> Run {

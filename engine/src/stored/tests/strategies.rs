@@ -15,6 +15,7 @@ use super::{RUN, STREAM};
 use crate::command::ProducerStamp;
 use crate::definition::{Definition, DefinitionName};
 use crate::event::{Event, Next, RunEvent, Started, TimerSet};
+use crate::retention::{Keep, Pin, RetentionEvent};
 use crate::row::{RowImage, RowName, Scalars, StartKey, StartRecord};
 use crate::run::{Run, RunStatus};
 use crate::scope::{Activity, Scope, ScopeKind};
@@ -308,6 +309,7 @@ pub(super) fn event() -> impl Strategy<Value = (Event, Place)> {
         1 => ordinal().prop_map(move |stream| (Event::StreamClosed { stream }, nowhere)),
         1 => ordinal().prop_map(move |stream| (Event::StreamDeleted { stream }, nowhere)),
         1 => (ordinal(), text()).prop_map(move |(stream, sequence)| (Event::StreamSequenced { stream, sequence }, nowhere)),
+        2 => retention_event().prop_map(move |event| (Event::Retention(event), nowhere)),
         2 => (ordinal(), offset(), payload(), option::of(stamp())).prop_map(|(stream, offset, payload, producer)| {
             (Event::EventAppended { stream, offset, payload, producer }, Place { stream, offset })
         }),
@@ -447,8 +449,10 @@ fn stream_key() -> impl Strategy<Value = StreamKey> {
 }
 
 fn stream() -> impl Strategy<Value = Stream> {
-    (ordinal(), incarnation(), offset(), offset(), any::<bool>(), maybe_text(), maybe_text()).prop_map(
-        |(ordinal, incarnation, low, head, closed, content_type, sequence)| Stream {
+    let pins = btree_map(text(), pin(), 0..3);
+    let kept = (maybe_text(), keep(), pins);
+    (ordinal(), incarnation(), offset(), offset(), any::<bool>(), maybe_text(), kept).prop_map(
+        |(ordinal, incarnation, low, head, closed, content_type, (sequence, keep, pins))| Stream {
             ordinal,
             incarnation,
             low,
@@ -456,14 +460,47 @@ fn stream() -> impl Strategy<Value = Stream> {
             closed,
             content_type,
             sequence,
+            keep,
+            pins,
         },
     )
 }
 
+fn keep() -> impl Strategy<Value = Keep> {
+    any::<(Option<u64>, Option<u64>)>().prop_map(|(age_ms, events)| Keep { age_ms, events })
+}
+
+fn pin() -> impl Strategy<Value = Pin> {
+    (offset(), any::<u64>()).prop_map(|(at, max_lag)| Pin { at, max_lag })
+}
+
+fn retention_event() -> impl Strategy<Value = RetentionEvent> {
+    prop_oneof![
+        (ordinal(), offset()).prop_map(|(stream, low)| RetentionEvent::StreamTrimmed { stream, low }),
+        (ordinal(), vec(producer_id(), 0..3))
+            .prop_map(|(stream, producers)| RetentionEvent::ProducersForgotten { stream, producers }),
+        (ordinal(), keep()).prop_map(|(stream, keep)| RetentionEvent::KeepSet { stream, keep }),
+        (ordinal(), text(), pin()).prop_map(|(stream, reader, pin)| RetentionEvent::ReaderPinned {
+            stream,
+            reader,
+            pin
+        }),
+        (ordinal(), text()).prop_map(|(stream, reader)| RetentionEvent::ReaderUnpinned { stream, reader }),
+        (run_id(), ordinal(), option::of(start_key())).prop_map(|(run, stream, start)| RetentionEvent::RunForgotten {
+            run,
+            stream,
+            start
+        }),
+    ]
+}
+
+fn start_key() -> impl Strategy<Value = StartKey> {
+    (tenant(), (text(), text()), maybe_text(), idempotency_key())
+        .prop_map(|(tenant, workflow, key, idempotency_key)| StartKey { tenant, workflow, key, idempotency_key })
+}
+
 fn start() -> impl Strategy<Value = (RowName, RowImage)> {
-    let key = (tenant(), (text(), text()), maybe_text(), idempotency_key())
-        .prop_map(|(tenant, workflow, key, idempotency_key)| StartKey { tenant, workflow, key, idempotency_key });
-    (key, run_id(), any::<[u8; 32]>(), time()).prop_map(|(key, run, input_hash, started)| {
+    (start_key(), run_id(), any::<[u8; 32]>(), time()).prop_map(|(key, run, input_hash, started)| {
         (RowName::Start(key), RowImage::Start(StartRecord { run, input_hash, started }))
     })
 }
@@ -484,6 +521,7 @@ pub(super) fn row() -> impl Strategy<Value = (RowName, RowImage)> {
         }),
         (stream_key(), stream()).prop_map(|(key, stream)| (RowName::Stream(key), RowImage::Stream(stream))),
         (ordinal(), stream_key()).prop_map(|(ordinal, key)| (RowName::StreamName(ordinal), RowImage::StreamName(key))),
+        (ordinal(), run_id()).prop_map(|(ordinal, run)| (RowName::RunOfStream(ordinal), RowImage::RunOfStream(run))),
         (stream_key(), producer_id(), window).prop_map(|(key, id, image)| (RowName::Producer(key, id), image)),
         start(),
         definition().prop_map(|definition| {

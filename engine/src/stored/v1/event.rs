@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 use bytes::Bytes;
 use types::{RunId, StreamOrdinal};
 
+use super::retention;
 use super::row::Definition;
 use super::shape::Shape;
 use super::shapes::{
@@ -80,6 +81,12 @@ macro_rules! run_events {
             (STREAM_CLOSED, "StreamClosed"),
             (STREAM_DELETED, "StreamDeleted"),
             (STREAM_SEQUENCED, "StreamSequenced"),
+            retention::KINDS[0],
+            retention::KINDS[1],
+            retention::KINDS[2],
+            retention::KINDS[3],
+            retention::KINDS[4],
+            retention::KINDS[5],
             (RUN_STARTED, "Started"),
             $(($number, stringify!($event))),+
         ];
@@ -155,6 +162,7 @@ pub(in crate::stored) fn write(event: &Event) -> Bytes {
             seal(STREAM_CREATED, &StreamCreated { tenant, name, ordinal, content_type: content_type.clone() })
         }
         Event::StreamClosed { stream } => seal(STREAM_CLOSED, &StreamClosed { ordinal: Shape::of(stream) }),
+        Event::Retention(event) => retention::write(event),
         Event::StreamDeleted { stream } => seal(STREAM_DELETED, &StreamDeleted { ordinal: Shape::of(stream) }),
         Event::StreamSequenced { stream, sequence } => {
             seal(STREAM_SEQUENCED, &StreamSequenced { ordinal: Shape::of(stream), sequence: sequence.clone() })
@@ -180,7 +188,10 @@ pub(in crate::stored) fn open(opened: &Opened<'_>, stream: StreamOrdinal) -> Res
             Event::StreamSequenced { stream: ordinal.restore()?, sequence }
         }
         RUN_STARTED => read::<RunStarted>(opened)?.restore(stream)?,
-        _ => return open_run_event(opened).map(Read::OfRun),
+        _ => match retention::open(opened)? {
+            Some(event) => Event::Retention(event),
+            None => return open_run_event(opened).map(Read::OfRun),
+        },
     };
     Ok(Read::Whole(whole))
 }

@@ -6,6 +6,7 @@
 pub(super) mod shape;
 
 pub(super) mod event;
+mod retention;
 pub(super) mod row;
 pub(super) mod run;
 mod shapes;

@@ -1,11 +1,14 @@
 //! What rows hold.
 
+use std::collections::BTreeMap;
+
 use bincode::{Decode, Encode};
 use bytes::Bytes;
 
 use super::run::Run;
 use super::shape::Shape;
 use super::shapes::DefinitionName;
+use crate::retention::Keep;
 use crate::row::{RowImage, RowName};
 use crate::stored::envelope::{self, Opened};
 use crate::stored::limits::ROW_BYTES;
@@ -19,7 +22,7 @@ stored_struct! {
     Scalars for row::Scalars { next_ordinal: u64, time: u64 }
 }
 
-/// Without a sequence: one that a writer named needs version 2.
+/// Without a sequence and without anything about keeping: those need versions 2 and 3.
 #[derive(Encode, Decode)]
 pub(in crate::stored) struct Stream {
     ordinal: u64,
@@ -51,8 +54,16 @@ impl Shape<stream::Stream> for Stream {
             closed: self.closed,
             content_type: self.content_type,
             sequence: None,
+            keep: Keep::default(),
+            pins: BTreeMap::new(),
         })
     }
+}
+
+/// Of the closed run whose stream has this ordinal.
+#[derive(Encode, Decode)]
+struct RunOfStream {
+    run: [u8; 20],
 }
 
 stored_struct! {
@@ -106,6 +117,7 @@ pub(in crate::stored) fn write(name: &RowName, kind: u8, id: &[u8], image: &RowI
         (RowName::OpenRun(_) | RowName::ClosedRun(_), RowImage::Run(run)) => seal(kind, id, &Run::of(run)),
         (RowName::Stream(_), RowImage::Stream(stream)) => seal(kind, id, &Stream::of(stream)),
         (RowName::StreamName(_), RowImage::StreamName(key)) => seal(kind, id, &StreamKey::of(key)),
+        (RowName::RunOfStream(_), RowImage::RunOfStream(run)) => seal(kind, id, &RunOfStream { run: Shape::of(run) }),
         (RowName::Producer(..), RowImage::Producer(window)) => seal(kind, id, &ProducerWindow::of(window)),
         (RowName::Start(key), RowImage::Start(record)) => {
             seal(kind, id, &Start { key: Shape::of(key), record: Shape::of(record) })
@@ -128,6 +140,7 @@ pub(in crate::stored) fn open(opened: &Opened<'_>, kind: u8) -> Result<Read, Sto
         }
         kind::STREAM => RowImage::Stream(read::<Stream>(opened)?.restore()?),
         kind::STREAM_NAME => RowImage::StreamName(read::<StreamKey>(opened)?.restore()?),
+        kind::RUN_OF_STREAM => RowImage::RunOfStream(read::<RunOfStream>(opened)?.run.restore()?),
         kind::PRODUCER => RowImage::Producer(read::<ProducerWindow>(opened)?.restore()?),
         kind::START => {
             let Start { key, record } = read(opened)?;

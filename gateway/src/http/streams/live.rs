@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde_json::json;
-use types::{Cursor, Refusal, StreamName, StreamStart, TenantId};
+use types::{Code, Cursor, Refusal, StreamName, StreamStart, TenantId};
 
 use super::messages::Shape;
 use super::names;
@@ -18,7 +18,7 @@ use super::read::cache_cursor;
 use crate::backend::{Backend, Read, ReadReply, StreamInfo};
 use crate::gateway::Gateway;
 use crate::limits::millis;
-use crate::recourse::{Recourse, recourse};
+use crate::recourse::{Recourse, recourse, resume_at};
 use crate::resume::{self, Plan};
 
 /// How long a browser waits before it connects again.
@@ -109,7 +109,7 @@ impl<B: Backend> Tail<B> {
                 Ok(reply) => return Some(self.read(&reply)),
                 Err(refusal) => match recourse(&refusal) {
                     Recourse::Retry(pause) => tokio::time::sleep(pause).await,
-                    Recourse::LookAgain => return self.look_again().await,
+                    Recourse::LookAgain => return self.look_again(&refusal).await,
                     Recourse::StreamGone => return Some(self.deleted()),
                     Recourse::GiveUp => return Some(self.failed(&refusal)),
                 },
@@ -176,10 +176,12 @@ impl<B: Backend> Tail<B> {
     }
 
     /// The position is gone: says what is missing and goes on.
-    async fn look_again(&mut self) -> Option<String> {
+    async fn look_again(&mut self, refusal: &Refusal) -> Option<String> {
         // Should the stream be gone as well, the browser finds out when it connects again.
-        let info = self.gateway.backend.stream(&self.tenant, self.stream.clone()).await.ok()?;
-        let plan = resume::plan(StreamStart::At(self.at), &info);
+        let mut info = self.gateway.backend.stream(&self.tenant, self.stream.clone()).await.ok()?;
+        info.low = resume_at(refusal).map_or(info.low, |low| info.low.max(low.min(info.head)));
+        let reason = if refusal.code == Code::Damaged { Code::Damaged } else { Code::Trimmed };
+        let plan = resume::plan(StreamStart::At(self.at), &info).because(reason);
         self.at = plan.position();
         let mut out = String::new();
         tell_gap(&mut out, plan, &info);

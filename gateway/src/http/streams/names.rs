@@ -3,9 +3,10 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use types::Cursor;
 
-use crate::backend::StreamInfo;
+use crate::backend::{Keep, StreamInfo};
 use crate::error::Problem;
 use crate::http::body::JSON;
+use crate::limits::LARGEST_NUMBER;
 
 pub(super) const NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
 pub(super) const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
@@ -19,6 +20,9 @@ pub(super) const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-se
 pub(super) const EXPECTED_SEQ: HeaderName = HeaderName::from_static("producer-expected-seq");
 pub(super) const RECEIVED_SEQ: HeaderName = HeaderName::from_static("producer-received-seq");
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Our own: how much of a stream is kept, where it says so itself.
+pub(super) const KEEP_SECONDS: HeaderName = HeaderName::from_static("headwater-keep-seconds");
+pub(super) const KEEP_EVENTS: HeaderName = HeaderName::from_static("headwater-keep-events");
 /// Parts of the protocol that this node does not have. Leaving them out in silence would change what a client gets.
 pub(super) const UNSUPPORTED: [&str; 5] =
     ["stream-ttl", "stream-expires-at", "stream-forked-from", "stream-fork-offset", "stream-fork-sub-offset"];
@@ -41,6 +45,19 @@ pub(super) fn content_type(info: &StreamInfo) -> HeaderValue {
 /// `Stream-Closed: true`, in any case; anything else is as if it were absent.
 pub(super) fn asks_to_close(headers: &HeaderMap) -> bool {
     headers.get(CLOSED).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+/// What a new stream says of how much of it is kept.
+pub(super) fn keep(headers: &HeaderMap) -> Result<Keep, Problem> {
+    let number = |name: &HeaderName| {
+        let Some(value) = headers.get(name) else { return Ok(None) };
+        let number = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+        let number = number.filter(|number| (1..=LARGEST_NUMBER).contains(number));
+        let message = format!("{name} is not a whole number from 1 to 2^53 - 1");
+        number.map(Some).ok_or_else(|| Problem::bad_request(message))
+    };
+    let age_ms = number(&KEEP_SECONDS)?.map(|seconds| seconds.saturating_mul(1_000));
+    Ok(Keep { age_ms, events: number(&KEEP_EVENTS)? })
 }
 
 pub(super) fn refuse_unsupported(headers: &HeaderMap) -> Result<(), Problem> {

@@ -16,6 +16,7 @@ use crate::error::Problem;
 use crate::gateway::Gateway;
 use crate::http::Shared;
 use crate::limits::millis;
+use crate::recourse::resume_at;
 use crate::resume::{self, Plan};
 
 /// The protocol counts its cache cursors in intervals since 2024-10-09T00:00:00Z.
@@ -174,7 +175,12 @@ async fn ask<B: Backend>(
     let limits = &gateway.limits;
     let (max_events, max_bytes) = (limits.response_events, limits.response_bytes);
     let read = Read { stream, from, max_events, max_bytes, wait_ms };
-    Ok(gateway.backend.read(&auth::principal().tenant, read).await?)
+    let answer = gateway.backend.read(&auth::principal().tenant, read).await;
+    // A gap that only the read met: the refusal says where to go on, as it does for one that was known before.
+    Ok(answer.map_err(|refusal| match resume_at(&refusal) {
+        Some(low) => refusal.detail("resume_at", from.at(low)),
+        None => refusal,
+    })?)
 }
 
 /// What was read, on its way out.

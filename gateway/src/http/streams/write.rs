@@ -15,10 +15,8 @@ use crate::error::Problem;
 use crate::gateway::Gateway;
 use crate::http::Shared;
 use crate::http::body::{JSON, media_type, read};
+use crate::limits::LARGEST_NUMBER;
 use crate::resume;
-
-/// The largest integer that JavaScript can count to.
-const LARGEST_NUMBER: u64 = (1 << 53) - 1;
 
 pub(super) async fn create<B: Backend>(
     State(gateway): Shared<B>,
@@ -33,7 +31,8 @@ pub(super) async fn create<B: Backend>(
     let events =
         if body.is_empty() { Vec::new() } else { messages::events(content_type.as_deref(), &body, &gateway.limits)? };
     let closed = names::asks_to_close(&parts.headers);
-    let request = CreateStream { stream, content_type, events, closed };
+    let keep = names::keep(&parts.headers)?;
+    let request = CreateStream { stream, content_type, events, closed, keep };
     let created = gateway.backend.create_stream(&auth::principal().tenant, request).await?;
     let mut headers = about(&created.info);
     headers.insert(LOCATION, location(&parts));

@@ -90,6 +90,19 @@ impl Client {
         page(&self.answer(with_wait(self.http.get(url), LONG_POLL)).await?)
     }
 
+    /// Holds the stream's events from `at` on back from being dropped, while `reader` is at most `max_lag` events behind.
+    /// Pin again to move on. [`Code::Trimmed`](crate::Code): it was too late, or too far behind.
+    pub async fn pin(&self, stream: &StreamName, reader: &str, at: Cursor, max_lag: u64) -> Result<(), Error> {
+        let body = serde_json::json!({ "cursor": at, "max_lag": max_lag }).to_string();
+        let request = self.ask(Method::PUT, pin_path(stream, reader)).header(CONTENT_TYPE, JSON);
+        self.answer(request.body(body)).await.map(drop)
+    }
+
+    /// Lets go of a pin.
+    pub async fn unpin(&self, stream: &StreamName, reader: &str) -> Result<(), Error> {
+        self.answer(self.ask(Method::DELETE, pin_path(stream, reader))).await.map(drop)
+    }
+
     pub async fn delete_stream(&self, stream: &StreamName) -> Result<(), Error> {
         self.answer(self.ask(Method::DELETE, path(stream))).await.map(drop)
     }
@@ -97,6 +110,10 @@ impl Client {
 
 /// The node's own bound for a long poll.
 const LONG_POLL: Duration = Duration::from_secs(20);
+
+fn pin_path<'a>(stream: &'a StreamName, reader: &'a str) -> impl Iterator<Item = &'a str> {
+    ["pins", reader].into_iter().chain(stream.as_str().split('/'))
+}
 
 fn path(stream: &StreamName) -> impl Iterator<Item = &str> {
     std::iter::once("streams").chain(stream.as_str().split('/'))

@@ -284,7 +284,8 @@ impl Line {
             | Code::OtherHistory
             | Code::OtherStream
             | Code::Trimmed
-            | Code::BeyondEnd
+            | Code::LogTruncated
+            | Code::Damaged
             | Code::SequenceConflict
             | Code::StaleAttempt
             | Code::ForgedToken

@@ -204,7 +204,8 @@ impl Held {
             | Code::OtherHistory
             | Code::OtherStream
             | Code::Trimmed
-            | Code::BeyondEnd
+            | Code::LogTruncated
+            | Code::Damaged
             | Code::ProducerFenced
             | Code::ProducerGap
             | Code::SequenceConflict

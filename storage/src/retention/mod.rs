@@ -1,0 +1,12 @@
+//! What may go. `choose` decides over values which sealed segments are no longer wanted; `drop` takes them away.
+
+mod choose;
+mod drop;
+mod segments;
+
+pub use choose::{Choice, Keep, Policy, Reason, choose};
+pub use drop::{DropError, Dropped};
+pub use segments::{SegmentFacts, SegmentId, StreamExtent};
+
+pub(crate) use drop::{drop_segments, finish_drops, quarantine};
+pub(crate) use segments::{check, facts, quarantined, streams};

@@ -1,0 +1,100 @@
+//! What was refused opens again once its loss is accepted: all that is good is there, what is lost was named before,
+//! and no cursor from before is taken for one of now.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use storage::{Log, OpenError, Repair, RocksLog};
+use types::Position;
+
+use crate::damage::{files, flip, read_all, used};
+use crate::harness::{Harness, Rocks, USUAL, fact, partition};
+use crate::reading::mixture;
+
+fn open(path: &Path, rocks: &Rocks) -> Result<std::sync::Arc<RocksLog>, OpenError> {
+    RocksLog::open(path, &rocks.options).map(|(log, _)| log)
+}
+
+#[test]
+fn a_log_cut_short_opens_without_what_is_lost() {
+    let mut rocks = Rocks::new(USUAL);
+    mixture(&rocks, 200);
+    std::thread::sleep(Duration::from_millis(250));
+    let all = (&rocks as &dyn Harness).all(partition(1));
+    let before = rocks.rocks().bounds(partition(1)).history;
+    let unclean = rocks.copy();
+    let wal = files(&unclean, "log").pop().expect("there is one");
+    flip(&wal, used(&wal) / 2);
+    let size = |path: &Path| fs::metadata(path).expect("there").len();
+    let wal_size = size(&wal);
+    let refused = open(&unclean, &rocks).expect_err("half of it is gone");
+    let OpenError::AcknowledgedDataMissing { durable, found, .. } = refused else { panic!("{refused}") };
+
+    let repair = Repair::plan(&unclean).expect("it can be mended");
+    assert!(repair.is_needed());
+    let loss = repair.losses.iter().find(|loss| loss.partition == partition(1)).expect("it is named");
+    assert_eq!((loss.kept, loss.durable), (found, durable));
+    let locked = Repair::plan(&unclean).expect_err("one at a time");
+    assert!(matches!(locked, OpenError::Locked { .. }), "{locked}");
+    let commit = size(&unclean.join("COMMIT"));
+    assert!(open(&unclean, &rocks).is_err(), "a plan changes nothing");
+    let copy = repair.accept(7).expect("it is mended");
+    assert_eq!(size(&copy.join("COMMIT")), commit);
+    assert_eq!(size(&copy.join("salvage").join(wal.file_name().expect("a name"))), wal_size, "what was cut is kept");
+
+    assert_eq!(storage::verify(&unclean).expect("it reads").damages, Vec::new());
+    let log = open(&unclean, &rocks).expect("it opens");
+    let kept = read_all(&log).expect("it reads");
+    assert_eq!(kept, all[..kept.len()]);
+    assert_eq!(kept.len() as u64, found.value());
+    assert_ne!(log.bounds(partition(1)).history, before, "a new history");
+    drop(log);
+    let again = Repair::plan(&unclean).expect("it reads");
+    assert!(!again.is_needed(), "{again:?}");
+    drop(again);
+    // It goes on, over a stop of any kind.
+    rocks.log = None;
+    rocks.path = unclean;
+    rocks.log = Some(open(&rocks.path, &rocks).expect("it opens"));
+    let harness: &mut dyn Harness = &mut rocks;
+    let end = harness.append(partition(1), vec![fact(99, 0)]);
+    assert_eq!(end, found.next());
+    harness.crash();
+    assert_eq!(harness.log().bounds(partition(1)).end, end);
+}
+
+#[test]
+fn a_spoiled_watermark_is_made_anew() {
+    let mut rocks = Rocks::new(USUAL);
+    mixture(&rocks, 20);
+    let all = (&rocks as &dyn Harness).all(partition(1));
+    rocks.rocks().close().expect("it closes");
+    rocks.log = None;
+    let commit = rocks.path.join("COMMIT");
+    for half in [0, 16 * 1024] {
+        flip(&commit, half + 20);
+    }
+    assert!(matches!(open(&rocks.path, &rocks), Err(OpenError::Damaged { .. })));
+    let repair = Repair::plan(&rocks.path).expect("it can be mended");
+    assert!(repair.is_needed() && repair.commit.is_some() && repair.losses.is_empty(), "{repair:?}");
+    repair.accept(3).expect("it is mended");
+    let log = open(&rocks.path, &rocks).expect("it opens");
+    assert_eq!(read_all(&log).as_ref(), Ok(&all), "nothing was lost after all");
+    assert_eq!(storage::verify(&rocks.path).map(|report| report.damage_count), Ok(0));
+}
+
+#[test]
+fn a_sound_directory_has_nothing_to_accept() {
+    let mut rocks = Rocks::new(USUAL);
+    mixture(&rocks, 20);
+    let running = Repair::plan(&rocks.path).expect_err("it is in use");
+    assert!(matches!(running, OpenError::Locked { .. }), "{running}");
+    rocks.rocks().close().expect("it closes");
+    rocks.log = None;
+    assert!(!Repair::plan(&rocks.path).expect("it reads").is_needed());
+    let nothing = Repair::plan(&rocks.folder.path().join("nowhere")).expect_err("nothing is there");
+    assert!(matches!(nothing, OpenError::NotADataDirectory { .. }), "{nothing}");
+    let log = open(&rocks.path, &rocks).expect("a plan changes nothing");
+    assert!(log.bounds(partition(1)).end > Position::ZERO);
+}
