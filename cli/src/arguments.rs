@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{demo, dev, log, repair, replay, run, serve, stream, worker, workflow};
+use crate::commands::{backup, demo, dev, log, repair, repartition, replay, run, serve, stream, worker, workflow};
 use crate::exit::EXIT_CODES;
 
 /// Durable workflows and streams that resume, on one log.
@@ -16,6 +16,16 @@ pub(crate) struct Arguments {
     /// The node to talk to
     #[arg(long, global = true, env = "HEADWATER_URL", value_name = "URL", default_value = "http://127.0.0.1:7400")]
     pub(crate) server: String,
+
+    /// Its admin port, for backups and looks inside
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_ADMIN_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7401"
+    )]
+    pub(crate) admin: String,
 
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -38,11 +48,16 @@ pub(crate) enum Verb {
     Stream(stream::Verb),
     /// Run steps with a program of your own
     Worker(worker::WorkerArguments),
-    /// Look at the log of a stopped node
+    /// Look inside the log
     #[command(subcommand)]
     Log(log::Verb),
     /// Open a directory again that was refused because acknowledged data is missing, without that data
     Repair(repair::Arguments),
+    /// Make, verify and restore backups
+    #[command(subcommand)]
+    Backup(backup::Verb),
+    /// Give a stopped node's directory another number of partitions
+    Repartition(repartition::Repartition),
     /// Fold a stopped node's log again, and verify what follows from what
     Replay(replay::Replay),
     /// Kill a node in mid-stream and see that nothing is lost

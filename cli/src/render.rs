@@ -76,6 +76,22 @@ pub(crate) fn paint(style: Style, text: &str, terminal: bool) -> String {
     if colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
+/// A size as people read it: three digits and a unit of 1,000.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = u128::from(bytes) * 10 / 1000;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().expect("there are units");
+    while tenths >= 10_000 {
+        tenths /= 1000;
+        unit = units.next().expect("64 bits end in exabytes");
+    }
+    if tenths < 1000 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", tenths / 10) }
+}
+
 /// At most so many characters, with a sign that something is missing.
 pub(crate) fn clip(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -104,6 +120,18 @@ mod tests {
     fn a_time_is_shown_without_its_fraction() {
         assert_eq!(when("2026-11-24T04:07:00.123Z"), "2026-11-24 04:07:00");
         assert_eq!(when("?"), "?");
+    }
+
+    #[test]
+    fn a_size_has_three_digits_and_a_unit() {
+        let check = |size, expect: &str| assert_eq!(bytes(size), expect);
+        check(0, "0 B");
+        check(999, "999 B");
+        check(1000, "1.0 kB");
+        check(99_950, "99.9 kB");
+        check(123_456, "123 kB");
+        check(12_345_678, "12.3 MB");
+        check(u64::MAX, "18.4 EB");
     }
 
     #[test]

@@ -291,7 +291,7 @@ impl Run {
         self.scopes.clear();
         self.steps.clear();
         self.timers.clear();
-        self.functions.clear();
+        // Functions stay: its events name them by number.
         self.signals.clear();
         self.signal_ids.clear();
         self.context = None;

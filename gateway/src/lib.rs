@@ -14,6 +14,7 @@ mod http;
 mod inbox;
 mod limits;
 mod metrics;
+pub mod operator;
 mod origin;
 mod patience;
 mod recourse;

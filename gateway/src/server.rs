@@ -24,6 +24,7 @@ use crate::gateway::Gateway;
 use crate::http;
 use crate::limits::Limits;
 use crate::metrics::{self, Metrics, Registry};
+use crate::operator::Operator;
 use crate::origin::WebAccess;
 use crate::patience::Patient;
 
@@ -32,7 +33,7 @@ use crate::patience::Patient;
 pub struct Options {
     /// The node's name, told in `welcome`.
     pub node: String,
-    /// Where `/metrics`, `/healthz` and `/readyz` are served, apart from the clients' port.
+    /// Where `/metrics`, `/healthz`, `/readyz` and `/v1/admin` are served, apart from the clients' port.
     pub admin: Option<TcpListener>,
     /// What `/metrics` shows; the gateway adds its own.
     pub registry: Registry,
@@ -62,7 +63,7 @@ pub enum ServeError {
 
 /// Serves until `shutdown` resolves, then drains: the node is not ready, accepts nobody, tells every socket when to
 /// reconnect, closes them over the drain window, and returns when all are gone or the deadline is reached.
-pub async fn serve<B: Backend>(
+pub async fn serve<B: Backend + Operator>(
     listener: TcpListener,
     backend: B,
     options: Options,

@@ -8,15 +8,16 @@ use std::time::Duration;
 use engine::{Answer, AppendEvents, Command, ProducerStamp, StreamKey, Token};
 use gateway::backend::HeldStatus;
 use gateway::backend::{
-    Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, Pin, PollWorker,
-    Producer, Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun, StartRun,
-    StepOutcome, StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered,
-    WorkflowSource,
+    Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, Event, ListRuns, Pin,
+    PollWorker, Producer, Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun,
+    StartRun, StepOutcome, StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef,
+    WorkflowRegistered, WorkflowSource,
 };
 use tokio::sync::{Semaphore, oneshot};
 use types::{Code, Offset, PartitionId, Payload, Refusal, RunId, StreamName, TenantId};
 
 use crate::catalogue;
+use crate::fanout::Followed;
 use crate::limits;
 use crate::partition::{AttemptView, Host, Query, Request, answer};
 use crate::reader::Found;
@@ -36,6 +37,15 @@ type Outcome<T> = Result<T, Refusal>;
 impl NodeBackend {
     pub(crate) fn new(host: Arc<Host>) -> Self {
         Self { host, reads: Arc::new(Semaphore::new(limits::READS_AT_ONCE)), draining: Arc::default() }
+    }
+
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// Taken by each read of the disk.
+    pub(crate) fn reads(&self) -> Arc<Semaphore> {
+        self.reads.clone()
     }
 
     /// From now on the node is not ready.
@@ -218,7 +228,7 @@ impl Backend for NodeBackend {
         async move {
             let followed = followed.await?;
             let partition = followed.partition;
-            let found = crate::reader::read(followed, &request, host.log.clone(), reads).await;
+            let found = crate::reader::read(followed.clone(), &request, host.log.clone(), reads).await;
             if matches!(&found, Err(refusal) if refusal.code == Code::Damaged && refusal.details.is_empty()) {
                 host.suspect(partition);
             }
@@ -228,6 +238,9 @@ impl Backend for NodeBackend {
             {
                 let output = this.run(&tenant, run).await?.output.unwrap_or_else(Payload::null);
                 events.push(translate::with_output(end, &output));
+            }
+            if let Some(run) = request.stream.run() {
+                this.name_functions(&followed, run, &mut events).await;
             }
             Ok(ReadReply { events, info })
         }
@@ -485,6 +498,16 @@ impl Backend for NodeBackend {
 }
 
 impl NodeBackend {
+    /// Events of a run name its functions by number; its partition knows what they are called. Where it does not, as of
+    /// a run that is no longer kept, the numbers stay.
+    async fn name_functions(&self, followed: &Followed, run: RunId, events: &mut [Event]) {
+        if followed.functions.lacks(events) {
+            let functions = self.query(self.partition_of_run(run), |reply| Query::Functions { run, reply });
+            followed.functions.learn(functions.await.unwrap_or_default());
+        }
+        followed.functions.name(events);
+    }
+
     fn attempt(&self, token: Token) -> impl Future<Output = Outcome<AttemptView>> + Send + 'static + use<> {
         self.query(self.partition_of_run(token.run), |reply| Query::Attempt { token, reply })
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::{Definition, DefinitionName};
 use gateway::backend::{WorkflowInfo, WorkflowRef, WorkflowSource};
-use types::{Code, Refusal, TenantId, WorkflowHash};
+use types::{Code, Refusal, TenantId, Timestamp, WorkflowHash};
 use workflow::Program;
 
 use crate::partition::Programs;
@@ -42,6 +42,13 @@ impl Catalogue {
             None => known.max_by_key(|definition| semver::Version::parse(&definition.name.version).ok()),
         };
         found.cloned().ok_or_else(|| unknown(wanted, &inner, tenant))
+    }
+
+    /// When a definition was registered. The system partition has it before any run of it can be started.
+    pub(crate) fn registered(&self, tenant: &TenantId, name: &DefinitionName) -> Timestamp {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let known = inner.names.get(&(tenant.clone(), name.clone()));
+        known.map_or(Timestamp::ZERO, |definition| definition.registered)
     }
 
     pub(crate) fn list(&self, tenant: &TenantId) -> Vec<WorkflowInfo> {

@@ -30,7 +30,7 @@ fn after(base: Timestamp, elapsed_ms: u128) -> Timestamp {
 }
 
 /// A wall clock before 1970 counts as 1970.
-fn wall_clock() -> Timestamp {
+pub fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     after(Timestamp::ZERO, since_epoch.as_millis())
 }

@@ -23,13 +23,26 @@ pub(crate) fn token_key(data_dir: &Path) -> io::Result<[u8; 32]> {
 fn make(data_dir: &Path, path: &Path) -> io::Result<[u8; 32]> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
+    keep(data_dir, path, &key)?;
+    Ok(key)
+}
+
+fn keep(data_dir: &Path, path: &Path, key: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&beside)?;
-    file.write_all(&key)?;
+    file.write_all(key)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    File::open(data_dir)?.sync_all()?;
-    Ok(key)
+    File::open(data_dir)?.sync_all()
+}
+
+/// Gives another directory the key of this one, if it has one: tokens made for one are then good for the other.
+pub(crate) fn copy_token_key(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::read(from.join(KEY_FILE)) {
+        Ok(key) => keep(to, &to.join(KEY_FILE), &key),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use gateway::backend::StreamInfo;
 use tokio::sync::watch;
 use types::{History, Offset, PartitionId, StreamOrdinal};
 
+use crate::functions::Functions;
 use crate::limits;
 use crate::partition::Moved;
 use crate::translate;
@@ -19,6 +20,8 @@ pub(crate) struct Followed {
     pub(crate) ordinal: StreamOrdinal,
     info: StreamInfo,
     state: watch::Sender<State>,
+    /// Of a run's stream.
+    pub(crate) functions: Functions,
 }
 
 /// What moves.
@@ -76,7 +79,13 @@ impl Fanout {
             streams.forget_unread();
         }
         let state = State { head: info.head, low: info.low, closed: info.closed, deleted: false };
-        let followed = Arc::new(Followed { partition, ordinal, info, state: watch::Sender::new(state) });
+        let followed = Arc::new(Followed {
+            partition,
+            ordinal,
+            info,
+            state: watch::Sender::new(state),
+            functions: Functions::default(),
+        });
         streams.by_name.insert(key.clone(), followed.clone());
         streams.by_ordinal.insert((partition, ordinal), key.clone());
         followed

@@ -218,7 +218,8 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
     disk::look(&space, &metrics);
     let host = Arc::new(Host {
         log: log.clone(),
-        rows: log,
+        rows: log.clone(),
+        storage: log,
         clock: LogClock::new(last),
         catalogue: Catalogue::default(),
         fanout: Fanout::default(),

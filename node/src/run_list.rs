@@ -7,6 +7,7 @@ use gateway::backend::{ListRuns, RunInfo};
 use storage::{RowKind, Rows};
 use types::{PartitionId, Refusal, RunId, TenantId};
 
+use crate::catalogue::Catalogue;
 use crate::limits;
 use crate::translate;
 
@@ -14,6 +15,7 @@ use crate::translate;
 pub(crate) fn closed(
     id: PartitionId,
     rows: &dyn Rows,
+    catalogue: &Catalogue,
     tenant: &TenantId,
     filter: &ListRuns,
 ) -> Result<Vec<RunInfo>, Refusal> {
@@ -29,7 +31,7 @@ pub(crate) fn closed(
             if let Ok((_, RowImage::Run(run))) = stored::read_row(RowKind::ClosedRun as u8, key, &row.value)
                 && passes(&run, tenant, filter)
             {
-                found.push(translate::run_info(&run));
+                found.push(translate::run_info(&run, catalogue));
             }
             if found.len() >= filter.limit {
                 return Ok(found);
@@ -39,13 +41,19 @@ pub(crate) fn closed(
 }
 
 /// With those in memory, which know better.
-pub(crate) fn merge(partition: &Partition, tenant: &TenantId, filter: &ListRuns, closed: Vec<RunInfo>) -> Vec<RunInfo> {
+pub(crate) fn merge(
+    partition: &Partition,
+    catalogue: &Catalogue,
+    tenant: &TenantId,
+    filter: &ListRuns,
+    closed: Vec<RunInfo>,
+) -> Vec<RunInfo> {
     let mut runs: BTreeMap<_, _> = closed.into_iter().map(|info| (newest_first(info.run), info)).collect();
     for run in partition.runs() {
         runs.remove(&newest_first(run.id));
         let behind = filter.after.is_none_or(|after| newest_first(run.id) > newest_first(after));
         if behind && passes(run, tenant, filter) {
-            runs.insert(newest_first(run.id), translate::run_info(run));
+            runs.insert(newest_first(run.id), translate::run_info(run, catalogue));
         }
     }
     runs.into_values().take(filter.limit).collect()

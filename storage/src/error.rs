@@ -80,14 +80,14 @@ pub enum OpenError {
     /// Records that were acknowledged are not there. Serving would silently shorten history, so the node refuses.
     #[error(
         "acknowledged data is missing: partition {partition} was durable up to position {durable}, but only {found} \
-         is there ({what}); restore a backup with `headwater restore`, or accept the loss with `headwater repair \
+         is there ({what}); restore a backup with `headwater backup restore`, or accept the loss with `headwater repair \
          --accept-loss`, which starts a new history"
     )]
     AcknowledgedDataMissing { partition: PartitionId, durable: Position, found: Position, what: String },
     /// The same for rows, or for writes as a whole: the disk's own count is behind what was recorded as durable.
     #[error(
         "acknowledged data is missing: write {durable} was durable, but the log ends at write {found}; restore a backup \
-         with `headwater restore`, or accept the loss with `headwater repair --accept-loss`"
+         with `headwater backup restore`, or accept the loss with `headwater repair --accept-loss`"
     )]
     AcknowledgedWritesMissing { durable: u64, found: u64 },
     #[error("{place} is damaged: {what}; `headwater log verify` lists all damage, and a backup restores it")]

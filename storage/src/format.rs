@@ -1,7 +1,8 @@
 //! The data directory as a whole: what lies in it, which format it has, and who is using it.
 //!
 //! `FORMAT` a line a fact, for people and old programs · `LOCK` held while open, names the process · `COMMIT` the
-//! watermark · `BALLAST` room that is given back on a full disk · `log/` RocksDB · `salvage/` log files kept aside while an unclean stop is looked into.
+//! watermark · `BALLAST` room that is given back on a full disk · `log/` RocksDB · `salvage/` log files kept aside while
+//! an unclean stop is looked into · `frozen/` links that a backup is made from.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -55,8 +56,22 @@ impl DataDirectory {
         self.path.join("salvage")
     }
 
+    /// Where the log stands still while a backup copies it.
+    pub(crate) fn frozen(&self) -> PathBuf {
+        self.path.join("frozen")
+    }
+
     pub(crate) fn format(&self) -> PathBuf {
         self.path.join(FORMAT_FILE)
+    }
+
+    /// What stands in `FORMAT`.
+    pub(crate) fn format_text() -> String {
+        format!("{TITLE}\nformat {FORMAT}\nneeds headwater {NEEDS}\n")
+    }
+
+    pub(crate) fn write_format(&self) -> io::Result<()> {
+        write_synced(&self.format(), Self::format_text().as_bytes())
     }
 
     /// Makes the folder if it is not there, and holds its lock.
@@ -96,6 +111,32 @@ impl DataDirectory {
             Err(TryLockError::WouldBlock) => Some(owner(&mut file)),
             Ok(()) | Err(TryLockError::Error(_)) => None,
         }
+    }
+
+    /// Keeps nodes from opening it, without a right to write. `None`: nobody ever opened it here.
+    pub(crate) fn hold_still(&self) -> Result<Option<File>, OpenError> {
+        let path = self.path.join("LOCK");
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error(&path, &error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {
+                Err(OpenError::Locked { path: self.path.clone(), owner: owner(&mut file) })
+            }
+            Err(TryLockError::Error(error)) => Err(io_error(&path, &error)),
+        }
+    }
+
+    /// A backup has the form of a data directory, but a node would change it and go on with its history.
+    pub(crate) fn refuse_backup(&self) -> Result<(), OpenError> {
+        if !self.path.join("MANIFEST").exists() {
+            return Ok(());
+        }
+        let what = "it is a backup: make a data directory of it with `headwater backup restore`".to_owned();
+        Err(OpenError::NotADataDirectory { path: self.path.clone(), what })
     }
 
     /// Looks at `FORMAT` and at what else is there.
@@ -143,8 +184,7 @@ impl DataDirectory {
     /// From here until `finish`, an interruption leaves a directory that is made anew.
     pub(crate) fn begin(&self) -> Result<(), OpenError> {
         let unfinished = self.path.join(UNFINISHED_FILE);
-        let text = format!("{TITLE}\nformat {FORMAT}\nneeds headwater {NEEDS}\n");
-        write_synced(&unfinished, text.as_bytes()).map_err(|error| self.not_writable(&error))?;
+        write_synced(&unfinished, Self::format_text().as_bytes()).map_err(|error| self.not_writable(&error))?;
         sync_folder(&self.path).map_err(|error| self.not_writable(&error))?;
         let log = self.log();
         if log.exists() {
@@ -186,6 +226,11 @@ impl DataDirectory {
 
     pub(crate) fn clear_aside(&self) -> io::Result<()> {
         if self.salvage().exists() { fs::remove_dir_all(self.salvage()) } else { Ok(()) }
+    }
+
+    /// Links that a backup left when its process was killed: they would keep files alive for ever.
+    pub(crate) fn clear_frozen(&self) -> io::Result<()> {
+        if self.frozen().exists() { fs::remove_dir_all(self.frozen()) } else { Ok(()) }
     }
 
     fn not_writable(&self, error: &io::Error) -> OpenError {
@@ -236,6 +281,17 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 
 pub(crate) fn io_error(place: &Path, error: &io::Error) -> OpenError {
     OpenError::Io { place: place.display().to_string(), what: error.to_string() }
+}
+
+/// Keeps nodes from opening a directory for as long as it is held.
+#[derive(Debug)]
+pub struct HeldStill {
+    _lock: Option<File>,
+}
+
+/// Holds the directory of a stopped node still. Refused when a node has it open.
+pub fn hold_still(path: &Path) -> Result<HeldStill, OpenError> {
+    DataDirectory::new(path).hold_still().map(|lock| HeldStill { _lock: lock })
 }
 
 /// Held while the directory is open. The system lets go of it when the process ends, however it ends.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use types::{History, Offset, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 
+use crate::backup::{BackupOptions, back_up_stopped, restore, verify_backup};
 use crate::block::{Block, BlockBuilder, BlockContext};
 use crate::checkpoint::{Checkpoint, Directory, PartitionMeta};
 use crate::keys::{IndexKey, LogKey, MetaKey, row_key};
@@ -236,6 +237,38 @@ fn directories() {
     };
     let events: Vec<_> = log.read_stream(read).expect("it reads").into_iter().map(|stored| stored.record).collect();
     assert_eq!(events, (0..DIRECTORY_RECORDS).map(directory_record).collect::<Vec<_>>());
+}
+
+/// Backups of that directory as the first version made them.
+#[test]
+fn backups() {
+    let fixture = folder().join("../backup-v1");
+    if making() && !fixture.exists() {
+        make_backups(&fixture);
+    }
+    for name in [BACKUP, "log.tar"] {
+        let copy = tempfile::tempdir().expect("a folder");
+        copy_folder(&fixture, copy.path());
+        let verified = verify_backup(&copy.path().join(name), &mut |_| {}).expect("format 1 is read for ever");
+        assert_eq!((verified.made, verified.log.records), (chunk().time, DIRECTORY_RECORDS));
+        let restored = restore(&copy.path().join(name), &copy.path().join("data"), 9, &mut |_| {}).expect("restores");
+        let (log, _) = RocksLog::open(&restored.directory, &Options::default()).expect("it opens");
+        let records = log.read(PartitionId::new(1), Position::ZERO, 1000, 1 << 20).expect("it reads");
+        let records: Vec<_> = records.into_iter().map(|stored| stored.record).collect();
+        assert_eq!(records, (0..DIRECTORY_RECORDS).map(directory_record).collect::<Vec<_>>());
+    }
+}
+
+const BACKUP: &str = "2026-11-24T04-07-00.123Z";
+
+fn make_backups(fixture: &Path) {
+    let copy = tempfile::tempdir().expect("a folder");
+    copy_folder(&folder().join("directory"), &copy.path().join("data"));
+    let options = BackupOptions { now: chunk().time, copy: true };
+    for target in [fixture.to_owned(), fixture.join("log.tar")] {
+        back_up_stopped(&copy.path().join("data"), &target, options, &mut |_| {}).expect("it is backed up");
+    }
+    fs::remove_file(fixture.join("LOCK")).expect("it was made");
 }
 
 fn make_directory(fixture: &Path, options: &Options) {

@@ -1,5 +1,6 @@
 //! Keeps records in order and gives them back. Knows partitions, positions and bytes; knows no run, no step, no JSON.
 
+mod backup;
 mod block;
 mod catalog;
 mod check;
@@ -8,12 +9,14 @@ mod checkpoint;
 mod codec;
 mod commit;
 mod error;
+mod figures;
 mod format;
 #[doc(hidden)]
 pub mod fuzz;
 #[cfg(test)]
 mod golden;
 mod group;
+mod history;
 mod holes;
 mod keys;
 pub mod limits;
@@ -46,10 +49,15 @@ mod verify;
 mod wal;
 mod watermark;
 
+pub use backup::{
+    BackupError, BackupOptions, BackupReport, BackupVerified, OnStep, Restored, Step, back_up_stopped, restore,
+    verify_backup,
+};
 pub use check::Checked;
 pub use commit::OnFatal;
 pub use error::{AppendError, OpenError, ReadError};
-pub use format::in_use_by;
+pub use figures::{FamilyFigures, SegmentFigures, StoreFigures};
+pub use format::{HeldStill, hold_still, in_use_by};
 pub use log::{AppendBatch, Log, OnDurable, PartitionBounds, RETENTION_CLASSES, StreamRead, incarnation};
 pub use memory::{MemoryLog, MemoryOptions, Survives};
 pub use metrics::Metrics;

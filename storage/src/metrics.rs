@@ -111,6 +111,11 @@ impl Metrics {
         (self.tail_hits.get(), self.cold_reads.get())
     }
 
+    /// Bytes of blocks that were written since the log was opened.
+    pub fn block_bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
     /// How many syncs there were.
     pub fn syncs(&self) -> u64 {
         self.sync_seconds.get_sample_count()

@@ -11,6 +11,7 @@ use types::{PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 use crate::catalog::Catalog;
 use crate::check::Checked;
 use crate::error::{AppendError, OpenError, ReadError};
+use crate::figures::{SegmentFigures, StoreFigures, segment_figures, store_figures};
 use crate::format::{DataDirectory, Found, io_error};
 use crate::limits::TAIL_BYTES;
 use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, StreamRead};
@@ -33,6 +34,8 @@ use crate::watermark;
 #[derive(Debug)]
 pub struct ReadOnlyLog {
     catalog: Catalog,
+    store: Arc<RocksStore>,
+    directory: DataDirectory,
     in_use_by: Option<String>,
 }
 
@@ -63,8 +66,8 @@ impl ReadOnlyLog {
         let recovered = recover(&store, &watermark, &salvage.claims)?;
         let end = |partition: PartitionId| recovered.views[partition.value() as usize].durable();
         let (blocks, records) = salvage.beyond(end);
-        let store: Arc<dyn Store> = Arc::new(store);
-        let catalog = Catalog::new(store, Arc::new(Metrics::new()), recovered.views, TAIL_BYTES);
+        let store = Arc::new(store);
+        let catalog = Catalog::new(store.clone(), Arc::new(Metrics::new()), recovered.views, TAIL_BYTES);
         let report = OpenReport {
             created: false,
             clean: watermark.clean,
@@ -75,7 +78,22 @@ impl ReadOnlyLog {
             wal_bytes,
             elapsed: Duration::ZERO,
         };
-        Ok((Self { catalog, in_use_by }, OpenReport { elapsed: started.elapsed(), ..report }))
+        Ok((Self { catalog, store, directory, in_use_by }, OpenReport { elapsed: started.elapsed(), ..report }))
+    }
+
+    /// The store's number of the last change.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.store.sequence()
+    }
+
+    /// What is known of a partition's segments.
+    pub fn segment_figures(&self, partition: PartitionId) -> Result<Vec<SegmentFigures>, OpenError> {
+        segment_figures(&*self.store, partition)
+    }
+
+    /// What it takes on disk and in memory.
+    pub fn store_figures(&self) -> StoreFigures {
+        store_figures(&self.store, &self.directory)
     }
 
     /// Who has the directory open for writing, if anybody.

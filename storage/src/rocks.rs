@@ -5,9 +5,11 @@ use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, Error, ErrorKind, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions,
+    DBRecoveryMode, Error, ErrorKind, FlushOptions, InfoLogger, LogLevel, Options, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 
 use crate::keys::Family;
@@ -122,10 +124,11 @@ impl RocksStore {
         opened.map(Self::over).map_err(|error| store_error(&error))
     }
 
-    /// Changes nothing on the disk: what the write-ahead log holds is read into memory.
+    /// Changes nothing on the disk: what the write-ahead log holds is read into memory, and no diary is kept.
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        let opened = families()
-            .and_then(|families| DB::open_cf_descriptors_read_only(&database_options(), path, families, false));
+        let mut options = database_options();
+        options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Fatal, |_, _| {}));
+        let opened = families().and_then(|families| DB::open_cf_descriptors_read_only(&options, path, families, false));
         opened.map(Self::over).map_err(|error| store_error(&error))
     }
 
@@ -143,6 +146,18 @@ impl RocksStore {
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         let families = Family::ALL.map(|family| self.family(family));
         self.database.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| store_error(&error))
+    }
+
+    /// A figure of the store's own about one family; 0 where it tells none.
+    pub(crate) fn property(&self, family: Family, name: &str) -> u64 {
+        self.database.property_int_value_cf(self.family(family), name).ok().flatten().unwrap_or(0)
+    }
+
+    /// Makes a second store at `path`, where nothing is, that stays as this one is now: of hard links where it can.
+    /// What is in memory is written to files first.
+    pub(crate) fn checkpoint(&self, path: &Path) -> Result<(), StoreError> {
+        let made = Checkpoint::new(&self.database).and_then(|checkpoint| checkpoint.create_checkpoint(path));
+        made.map_err(|error| store_error(&error))
     }
 
     fn iterator(&self, family: Family, from: &[u8], until: Option<&[u8]>, expect_bytes: usize) -> RocksScan<'_> {

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use types::{History, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 
+use crate::backup::{BackupError, BackupOptions, BackupReport, OnStep, back_up_running};
 use crate::catalog::Catalog;
 use crate::check::Checked;
 use crate::commit::{CommitOptions, Committer, KeepWatermark, OnFatal};
 use crate::error::{AppendError, OpenError, ReadError};
+use crate::figures::{SegmentFigures, StoreFigures, segment_figures, store_figures};
 use crate::format::{DataDirectory, DirectoryLock, Found, io_error};
 use crate::group::{Pending, Writer};
 use crate::limits;
@@ -108,6 +110,10 @@ pub struct RocksLog {
     space: Arc<Space>,
     /// Held while segments are dropped.
     dropping: Mutex<()>,
+    directory: DataDirectory,
+    term: u32,
+    /// One at a time.
+    backing_up: Mutex<()>,
     _lock: DirectoryLock,
 }
 
@@ -123,6 +129,7 @@ impl RocksLog {
     pub fn open(path: &Path, options: &Options) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let started = Instant::now();
         let directory = DataDirectory::new(path);
+        directory.refuse_backup()?;
         let lock = directory.lock()?;
         let space = Arc::new(Space::new(path, options.reserve));
         space.make_room().map_err(|error| io_error(path, &error))?;
@@ -145,6 +152,30 @@ impl RocksLog {
     /// The room on its disk. The log takes what it is given: its owner looks, and stops giving.
     pub fn space(&self) -> &Arc<Space> {
         &self.space
+    }
+
+    /// Makes a backup of the log as it is now, while it is written to: everything that was durable before the call is
+    /// in it. `target` is a folder that gets one more backup, or a new file that ends in `.tar`. Takes as long as
+    /// copying does; appends go on.
+    pub fn back_up(
+        &self,
+        target: &Path,
+        options: BackupOptions,
+        on_step: OnStep<'_>,
+    ) -> Result<BackupReport, BackupError> {
+        let busy = |_| BackupError::Busy { path: target.to_owned() };
+        let _one = self.backing_up.try_lock().map_err(busy)?;
+        back_up_running(&self.directory, (&self.catalog, &self.store, self.term), target, options, on_step)
+    }
+
+    /// What is known of a partition's segments.
+    pub fn segment_figures(&self, partition: PartitionId) -> Result<Vec<SegmentFigures>, OpenError> {
+        segment_figures(&*self.store, partition)
+    }
+
+    /// What it takes on disk and in memory.
+    pub fn store_figures(&self) -> StoreFigures {
+        store_figures(&self.store, &self.directory)
     }
 
     /// Whether no append waits or is in flight.
@@ -245,6 +276,7 @@ impl Existing {
         watermark.durable = recovered.views.iter().map(crate::catalog::PartitionView::durable).collect();
         file.write_both(&watermark).map_err(|error| io_error(&directory.commit(), &error))?;
         directory.clear_aside().map_err(|error| io_error(&directory.salvage(), &error))?;
+        directory.clear_frozen().map_err(|error| io_error(&directory.frozen(), &error))?;
         let term = watermark.term;
         let shared: Arc<dyn Store> = store.clone();
         let metrics = Arc::new(Metrics::new());
@@ -263,7 +295,9 @@ impl Existing {
         };
         let committer = Committer::start(Arc::clone(&catalog), writer, &watermark, Box::new(file), commit)
             .map_err(|error| io_error(&directory.path, &error))?;
-        Ok((Arc::new(RocksLog { catalog, store, committer, space, dropping: Mutex::new(()), _lock: lock }), term))
+        let (directory, backing_up, dropping) = (directory.clone(), Mutex::new(()), Mutex::new(()));
+        let log = RocksLog { catalog, store, committer, space, dropping, directory, term, backing_up, _lock: lock };
+        Ok((Arc::new(log), term))
     }
 }
 

@@ -86,6 +86,22 @@ impl Watermark {
     }
 }
 
+/// A file with both slots written, as bytes.
+pub(crate) fn whole_file(watermark: &Watermark) -> Vec<u8> {
+    let mut bytes = vec![0; 2 * SLOT_BYTES];
+    for turn in [1, 2] {
+        let slot = watermark.encode(turn);
+        let at = usize::try_from(place(turn)).expect("a slot lies in the file");
+        bytes[at..at + slot.len()].copy_from_slice(&slot);
+    }
+    bytes
+}
+
+/// Where the slot of a turn begins.
+const fn place(turn: u64) -> u64 {
+    if turn.is_multiple_of(2) { 0 } else { SLOT_BYTES as u64 }
+}
+
 /// Both slots, from the bytes of the file: the newer good one and its turn, or what is wrong with both.
 pub(crate) fn choose(bytes: &[u8]) -> Result<(u64, Watermark), Damage> {
     let slot = |at: usize| Watermark::decode(bytes.get(at..).unwrap_or_default());
@@ -129,8 +145,7 @@ impl WatermarkFile {
     /// Durable when it returns.
     pub(crate) fn write(&mut self, watermark: &Watermark) -> io::Result<()> {
         self.turn += 1;
-        let slot = if self.turn.is_multiple_of(2) { 0 } else { SLOT_BYTES as u64 };
-        self.file.write_all_at(&watermark.encode(self.turn), slot)
+        self.file.write_all_at(&watermark.encode(self.turn), place(self.turn))
     }
 
     /// So that a spoiled slot cannot bring back an older term.

@@ -2,14 +2,17 @@
 //! A seed is printed by every story that draws; `STORY_SEED` repeats it.
 
 mod back_pressure;
+mod backups;
 mod cancellation;
 mod command_line;
 mod data_directory;
 mod definitions;
 mod demo;
 mod disk;
+mod inspection;
 mod kills;
 mod queued_steps;
+mod repartition;
 mod requests;
 mod restarts;
 mod retention;

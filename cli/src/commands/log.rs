@@ -1,4 +1,15 @@
-//! `headwater log`: looks at the log in a stopped node's data directory.
+//! `headwater log`: looks at the log, of a running node through its admin port or of a data directory.
+
+mod cat;
+mod export;
+mod import;
+mod imported;
+mod line;
+mod partitions;
+mod segments;
+mod source;
+mod stats;
+mod wanted;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +19,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use storage::{DamageFound, VerifyReport};
 
-use super::stopped;
+use super::{Context, stopped};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Style};
 
@@ -16,6 +27,20 @@ use crate::render::{self, Style};
 pub(crate) enum Verb {
     /// Read everything and compare everything with everything; changes nothing
     Verify(Verify),
+    /// Show how the work is spread over the partitions
+    Partitions(partitions::Partitions),
+    /// List the segments that partitions are cut into
+    Segments(segments::Segments),
+    /// Show what the log takes, wrote, and still has to compact
+    Stats(stats::Stats),
+    /// Print records as they stand in the log
+    Cat(cat::Cat),
+    /// Print the last records, and those that follow
+    Tail(cat::Tail),
+    /// Print what streams show, one event a line, for other programs
+    Export(export::Export),
+    /// Append what an export or another program wrote
+    Import(import::Import),
 }
 
 #[derive(Debug, Args)]
@@ -24,20 +49,32 @@ pub(crate) struct Verify {
     directory: PathBuf,
 }
 
-pub(crate) fn run(verb: Verb, json: bool) -> Result<Exit, Failure> {
-    let Verb::Verify(Verify { directory }) = verb;
-    stopped::refuse_running(&directory)?;
+pub(crate) async fn run(verb: Verb, context: &Context) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Verify(arguments) => verify(&arguments, context.json),
+        Verb::Partitions(arguments) => partitions::run(arguments, context).await,
+        Verb::Segments(arguments) => segments::run(arguments, context).await,
+        Verb::Stats(arguments) => stats::run(arguments, context).await,
+        Verb::Cat(arguments) => cat::cat(arguments, context).await,
+        Verb::Tail(arguments) => cat::tail(arguments, context).await,
+        Verb::Export(arguments) => export::run(arguments, context).await,
+        Verb::Import(arguments) => import::run(arguments, context).await,
+    }
+}
+
+fn verify(Verify { directory }: &Verify, json: bool) -> Result<Exit, Failure> {
+    stopped::refuse_running(directory)?;
     let working = ProgressBar::new(0).with_message(format!("reading {}", directory.display()));
     let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left");
     working.set_style(style.expect("the template is a constant that is valid"));
     working.enable_steady_tick(Duration::from_millis(120));
-    let report = storage::verify_with(&directory, |read, total| {
+    let report = storage::verify_with(directory, |read, total| {
         working.set_length(total.max(read));
         working.set_position(read);
     });
     working.finish_and_clear();
     // Files that change under the eye look like damage: a node that came meanwhile is not to blame.
-    stopped::refuse_running(&directory)?;
+    stopped::refuse_running(directory)?;
     let report = report.map_err(|error| stopped::failure(&error))?;
     if json {
         render::json(&as_json(&report))?;

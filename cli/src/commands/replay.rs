@@ -32,7 +32,7 @@ pub(crate) struct Replay {
 }
 
 pub(crate) fn run(Replay { verify, config, directory }: Replay, json: bool) -> Result<Exit, Failure> {
-    let config = Config::load(config.as_deref(), environment(), &ConfigOverrides::default())
+    let config = Config::load(config.as_deref(), environment()?.into_iter(), &ConfigOverrides::default())
         .map_err(|error| Failure::usage(error.to_string()))?;
     // Nothing that is logged depends on the key of workers' tokens.
     let config = PartitionConfig {

@@ -41,7 +41,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 pub(crate) async fn run(arguments: Serve, json: bool) -> Result<Exit, Failure> {
     let Serve { config, data, listen, admin_listen, settings } = arguments;
     let overrides = ConfigOverrides { data_dir: data, listen, admin_listen, set: settings };
-    let config = Config::load(config.as_deref(), environment(), &overrides)
+    let config = Config::load(config.as_deref(), environment()?.into_iter(), &overrides)
         .map_err(|error| Failure::usage(error.to_string()))?;
     for sentence in config.not_in_force() {
         render::notice(sentence);

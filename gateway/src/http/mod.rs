@@ -3,6 +3,7 @@
 mod body;
 mod cross_origin;
 mod health;
+mod operator;
 mod pins;
 mod runs;
 mod socket;
@@ -25,6 +26,7 @@ use crate::backend::Backend;
 use crate::error::Problem;
 use crate::gateway::Gateway;
 use crate::metrics::Registry;
+use crate::operator::Operator;
 
 type Shared<B> = State<Arc<Gateway<B>>>;
 
@@ -52,9 +54,9 @@ pub(crate) fn router<B: Backend>(gateway: &Arc<Gateway<B>>) -> Router {
 }
 
 /// What operators reach.
-pub(crate) fn admin_router<B: Backend>(gateway: &Arc<Gateway<B>>, registry: Registry) -> Router {
+pub(crate) fn admin_router<B: Backend + Operator>(gateway: &Arc<Gateway<B>>, registry: Registry) -> Router {
     let metrics = move || std::future::ready(health::metrics(&registry));
-    finish(health::add(Router::new()).route("/metrics", get(metrics)), gateway)
+    finish(operator::add(health::add(Router::new()).route("/metrics", get(metrics))), gateway)
 }
 
 fn finish<B: Backend>(router: Router<Arc<Gateway<B>>>, gateway: &Arc<Gateway<B>>) -> Router {

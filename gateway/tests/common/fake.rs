@@ -1,5 +1,8 @@
 //! A node in memory: real streams with offsets, closing, trimming, deleting, producers; runs and workers as scripted.
 
+#[path = "operator.rs"]
+mod operator;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -183,11 +186,6 @@ impl Fake {
     /// The workers that are attached.
     pub(crate) fn workers(&self) -> Vec<String> {
         self.state().workers.keys().cloned().collect()
-    }
-
-    /// What workers asked, in order.
-    pub(crate) fn calls(&self) -> Vec<String> {
-        self.state().calls.clone()
     }
 
     pub(crate) fn finish_run(&self, run: RunId, output: &str) {

@@ -9,6 +9,7 @@ mod commands;
 mod drain;
 mod event_streams;
 mod hostile;
+mod operator;
 mod rest;
 mod streams;
 mod subscriptions;

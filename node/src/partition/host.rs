@@ -3,7 +3,7 @@
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
-use storage::{Log, Rows, Space};
+use storage::{Log, RocksLog, Rows, Space};
 use tokio::sync::watch;
 use types::{History, PartitionCount, PartitionId, Timestamp};
 
@@ -21,6 +21,8 @@ use crate::scrub::Word;
 pub(crate) struct Host {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) rows: Arc<dyn Rows>,
+    /// The same log, as operators see it.
+    pub(crate) storage: Arc<RocksLog>,
     pub(crate) clock: LogClock,
     pub(crate) catalogue: Catalogue,
     pub(crate) fanout: Fanout,

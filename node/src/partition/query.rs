@@ -10,6 +10,7 @@ use types::{Code, Refusal, RunId, StreamOrdinal, TenantId};
 use super::host::Host;
 use super::lane::{Lane, LaneError};
 use crate::fanout::Followed;
+use crate::functions::FunctionName;
 use crate::translate;
 
 /// Something to do at the gate, with the answer inside.
@@ -39,6 +40,11 @@ pub(crate) enum Query {
     KeptRuns {
         streams: Vec<StreamOrdinal>,
         reply: Reply<Vec<(RunId, bool)>>,
+    },
+    /// What a run calls its functions, those bound so far.
+    Functions {
+        run: RunId,
+        reply: Reply<Vec<FunctionName>>,
     },
     Attempt {
         token: Token,
@@ -76,15 +82,19 @@ impl Query {
                 let needs = lane
                     .partition()
                     .needs_to_show(&StreamKey { tenant: tenant.clone(), name: types::StreamName::of_run(run) });
+                let host = host.clone();
                 lane.look(&needs, rows.as_ref(), move |partition| {
-                    let found = partition.run(run).filter(|run| run.tenant == tenant).map(translate::run_info);
+                    let found = partition.run(run).filter(|run| run.tenant == tenant);
+                    let found = found.map(|run| translate::run_info(run, &host.catalogue));
                     Box::new(move || drop(reply.send(found.ok_or_else(|| run_not_found(run)))))
                 })
             }
             Self::Runs { tenant, filter, reply } => {
-                let closed = crate::run_list::closed(id, rows.as_ref(), &tenant, &filter);
+                let host = host.clone();
+                let closed = crate::run_list::closed(id, rows.as_ref(), &host.catalogue, &tenant, &filter);
                 lane.look(&[], rows.as_ref(), move |partition| {
-                    let page = closed.map(|closed| crate::run_list::merge(partition, &tenant, &filter, closed));
+                    let merge = |closed| crate::run_list::merge(partition, &host.catalogue, &tenant, &filter, closed);
+                    let page = closed.map(merge);
                     Box::new(move || drop(reply.send(page)))
                 })
             }
@@ -94,6 +104,16 @@ impl Query {
                 lane.look(&needs, rows.as_ref(), move |partition| {
                     let kept = streams.iter().filter_map(|stream| partition.kept_run(*stream)).collect();
                     Box::new(move || drop(reply.send(Ok(kept))))
+                })
+            }
+            Self::Functions { run, reply } => {
+                let needs = match lane.partition().run(run) {
+                    Some(_) => Vec::new(),
+                    None => vec![Need::Row(RowName::ClosedRun(run))],
+                };
+                lane.look(&needs, rows.as_ref(), move |partition| {
+                    let found = partition.run(run).map(translate::function_names);
+                    Box::new(move || drop(reply.send(found.ok_or_else(|| run_not_found(run)))))
                 })
             }
             Self::Attempt { token, reply } => {

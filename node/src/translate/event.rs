@@ -45,7 +45,7 @@ pub(crate) fn with_output(event: ClientEvent, output: &Payload) -> ClientEvent {
 }
 
 /// The name and the members of a run's fact. docs/protocol.md lists them.
-fn describe(event: &RunEvent) -> (&'static str, Value) {
+pub(crate) fn describe(event: &RunEvent) -> (&'static str, Value) {
     match event {
         RunEvent::Started(started) => (
             "run_started",

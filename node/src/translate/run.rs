@@ -1,10 +1,13 @@
 //! Runs and streams as clients see them.
 
-use engine::{Activity, Purpose, Run, RunStatus, StepStatus, Stream};
+use engine::{Activity, Function, Purpose, Run, RunStatus, StepStatus, Stream};
 use gateway::backend::{RunInfo, StreamInfo, WorkflowInfo};
-use types::{History, Offset, Timestamp};
+use types::{History, Offset};
 
-pub(crate) fn run_info(run: &Run) -> RunInfo {
+use crate::catalogue::Catalogue;
+use crate::functions::FunctionName;
+
+pub(crate) fn run_info(run: &Run, catalogue: &Catalogue) -> RunInfo {
     let definition = &run.definition;
     RunInfo {
         run: run.id,
@@ -14,7 +17,7 @@ pub(crate) fn run_info(run: &Run) -> RunInfo {
             name: definition.name.clone(),
             version: definition.version.clone(),
             hash: run.hash.to_string(),
-            registered: Timestamp::ZERO,
+            registered: catalogue.registered(&run.tenant, definition),
         },
         status: status_text(run).to_owned(),
         input: run.input.clone(),
@@ -26,6 +29,15 @@ pub(crate) fn run_info(run: &Run) -> RunInfo {
         head: run.head,
         tags: run.tags.clone(),
     }
+}
+
+pub(crate) fn function_names(run: &Run) -> Vec<FunctionName> {
+    let name = |function: &Function| FunctionName {
+        name: function.name.clone(),
+        task: function.task.clone(),
+        queue: function.queue.clone(),
+    };
+    run.functions.iter().map(name).collect()
 }
 
 /// Where it stands: `waiting` when nothing but a timer can move it.

@@ -4,6 +4,7 @@
 mod chain;
 mod order;
 
+use std::fmt;
 use std::path::Path;
 
 use types::{PartitionId, Position};
@@ -41,6 +42,26 @@ pub struct DamageFound {
     pub position: Option<Position>,
     /// A sentence.
     pub what: String,
+}
+
+/// `partition 3, run chain, segment 2, position 17: …`
+impl fmt::Display for DamageFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.partition {
+            Some(partition) => write!(f, "partition {partition}")?,
+            None => f.write_str("the directory")?,
+        }
+        if let Some(chain) = self.chain {
+            write!(f, ", {} chain", chain.name())?;
+        }
+        if let Some(segment) = self.segment {
+            write!(f, ", segment {segment}")?;
+        }
+        if let Some(position) = self.position {
+            write!(f, ", position {position}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
 }
 
 /// What was read, and what is wrong with it.

@@ -124,7 +124,7 @@ fn a_log_shorter_than_the_watermark_is_refused() {
     let error = RocksLog::open(&before, &rocks.options).expect_err("ten records are gone");
     let text = error.to_string();
     assert!(text.contains("partition 2 was durable up to position 20, but only 10 is there"), "{text}");
-    assert!(text.contains("headwater restore"), "{text}");
+    assert!(text.contains("headwater backup restore"), "{text}");
     let report = storage::verify(&before).expect("it reads");
     assert!(report.damages.iter().any(|damage| damage.what.contains("acknowledged data is missing")), "{report:?}");
 }

@@ -1,6 +1,8 @@
 //! One suite for every implementation of the log, then what only a real directory can meet.
 
 mod appending;
+mod backup;
+mod backup_archives;
 mod corpus;
 mod damage;
 mod directory;

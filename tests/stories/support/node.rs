@@ -85,7 +85,7 @@ impl Home {
 
     /// The program, talking to this node.
     pub(crate) fn program(&self) -> Program {
-        Program::at(&self.server())
+        Program::at(&self.server(), &format!("http://{}", self.admin))
     }
 
     /// Starts a node here and waits until it is ready.

@@ -15,6 +15,7 @@ use super::soon;
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     server: String,
+    admin: String,
 }
 
 /// What it said and how it ended.
@@ -27,8 +28,8 @@ pub(crate) struct Printed {
 }
 
 impl Program {
-    pub(crate) fn at(server: &str) -> Self {
-        Self { server: server.to_owned() }
+    pub(crate) fn at(server: &str, admin: &str) -> Self {
+        Self { server: server.to_owned(), admin: admin.to_owned() }
     }
 
     pub(crate) async fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Printed {
@@ -53,7 +54,7 @@ impl Program {
     /// Starts what goes on: a worker, a tail.
     pub(crate) fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Child {
         let mut command = command();
-        command.args(["--server", &self.server]).args(arguments);
+        command.args(["--server", &self.server, "--admin", &self.admin]).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.spawn().expect("the binary starts")
     }

@@ -108,7 +108,7 @@ fn describe(kind: &str, data: &Value) -> Option<String> {
     };
     let failure = || data.pointer("/failure/message").and_then(Value::as_str).unwrap_or("no reason given").to_owned();
     match kind {
-        "step_scheduled" => Some(format!("→ {}", text("path"))),
+        "step_scheduled" => Some(format!("→ {} ({})", text("path"), text("function"))),
         "attempt_failed" => Some(format!("attempt {} failed: {}; it is tried again", text("attempt"), failure())),
         "attempt_superseded" => Some("another attempt took over: its text begins anew".to_owned()),
         "step_failed" => Some(format!("the step failed: {}", failure())),

@@ -1,5 +1,6 @@
 //! Questions and commands over HTTP, each answered or refused with a code.
 
+mod operator;
 mod problem;
 mod request;
 mod runs;
@@ -8,5 +9,5 @@ mod workflows;
 
 pub use problem::Problem;
 pub use runs::{ListRuns, RunPage, RunStarted, RunView, StartRun};
-pub use streams::{Appending, Page, StreamState};
+pub use streams::{AppendedAt, Appending, Page, Stamp, StreamState};
 pub use workflows::{WorkflowRegistered, WorkflowSource, WorkflowView};

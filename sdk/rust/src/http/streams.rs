@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
-use types::{Cursor, StreamName, StreamStart};
+use types::{Cursor, ProducerId, StreamName, StreamStart};
 
 use super::request::{Answer, with_wait};
 use crate::client::Client;
@@ -31,6 +31,25 @@ pub struct Appending {
     pub content_type: String,
     /// Close the stream behind it.
     pub close: bool,
+    /// Numbers the request, so that a repeat of it is recognised.
+    pub producer: Option<Stamp>,
+}
+
+/// A request's place among those of one producer on one stream: `seq` is dense from 0 within an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub id: ProducerId,
+    pub epoch: u64,
+    pub seq: u64,
+}
+
+/// What became of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendedAt {
+    /// The cursor behind it; of a repeat, the stream's end.
+    pub end: Cursor,
+    /// The request had been taken before.
+    pub duplicate: bool,
 }
 
 /// Events of a stream, as much as the node gives at once.
@@ -49,7 +68,7 @@ pub struct Page {
 impl Appending {
     /// JSON as it stands.
     pub fn json(body: impl Into<Bytes>) -> Self {
-        Self { body: body.into(), content_type: JSON.to_owned(), close: false }
+        Self { body: body.into(), content_type: JSON.to_owned(), close: false, producer: None }
     }
 }
 
@@ -63,11 +82,24 @@ impl Client {
     /// Appends in one request and returns the cursor behind it. After [`Error::Unanswered`] ask before trying again; a
     /// producer does that by itself.
     pub async fn append(&self, stream: &StreamName, appending: Appending) -> Result<Cursor, Error> {
+        self.append_once(stream, appending).await.map(|appended| appended.end)
+    }
+
+    /// The same, and says whether it was a repeat.
+    pub async fn append_once(&self, stream: &StreamName, appending: Appending) -> Result<AppendedAt, Error> {
         let mut request = self.ask(Method::POST, path(stream)).header(CONTENT_TYPE, appending.content_type);
         if appending.close {
             request = request.header("stream-closed", "true");
         }
-        self.answer(request.body(appending.body)).await?.header("stream-next-offset")
+        let numbered = appending.producer.is_some();
+        if let Some(Stamp { id, epoch, seq }) = appending.producer {
+            request = request.header("producer-id", id.as_str());
+            request = request.header("producer-epoch", epoch.to_string()).header("producer-seq", seq.to_string());
+        }
+        let answer = self.answer(request.body(appending.body)).await?;
+        // With a number the protocol answers 200 to what is new and 204 to a repeat.
+        let duplicate = numbered && answer.status == StatusCode::NO_CONTENT;
+        Ok(AppendedAt { end: answer.header("stream-next-offset")?, duplicate })
     }
 
     pub async fn stream(&self, stream: &StreamName) -> Result<StreamState, Error> {
