@@ -293,37 +293,4 @@ impl RunEvent {
             | Self::SignalReceived { .. } => Class::Fact,
         }
     }
-
-    /// Bytes of the values that it carries: what the budget of a command counts.
-    pub fn value_bytes(&self) -> usize {
-        let size = |payload: &Option<Payload>| payload.as_ref().map_or(0, Payload::len);
-        match self {
-            Self::Started(started) => started.input.len(),
-            Self::Completed { output } => size(output),
-            Self::ScopeOpened { kind, data, .. } => size(data) + kind.value_bytes(),
-            Self::TaskExited { output, context, .. } => size(output) + size(context),
-            Self::StepScheduled { input, task_input, .. } => size(input) + size(task_input),
-            Self::StepCompleted { output, .. } => output.len(),
-            Self::ChunkAppended { data, .. } => data.len(),
-            Self::TimerStarted { task_input, .. } => size(task_input),
-            Self::SignalReceived { payload, .. } => payload.len(),
-            Self::Failed { .. }
-            | Self::CancelRequested { .. }
-            | Self::Cancelled
-            | Self::Terminated { .. }
-            | Self::ContinueOwed
-            | Self::Continued
-            | Self::IterationStarted { .. }
-            | Self::ScopeClosed { .. }
-            | Self::ErrorRaised { .. }
-            | Self::ErrorCaught { .. }
-            | Self::FunctionBound { .. }
-            | Self::AttemptFailed { .. }
-            | Self::StepFailed { .. }
-            | Self::StepCancelRequested { .. }
-            | Self::StepCancelled { .. }
-            | Self::AttemptSuperseded { .. }
-            | Self::TimerFired { .. } => 0,
-        }
-    }
 }

@@ -4,11 +4,38 @@
 pub const EVENTS_PER_COMMAND: usize = 256;
 /// Bytes that one command may derive, for the same reason.
 pub const BYTES_PER_COMMAND: usize = 256 * 1024;
+/// Work of expressions in one command, for the same reason: 50 ms or so. It is looked at between tasks.
+pub const FUEL_PER_COMMAND: u64 = 500_000;
+/// Work of all expressions of one task, entered or left: twice what one expression may do.
+pub const FUEL_PER_TASK: u64 = 2_000_000;
+/// Bytes of a stored value that are read as JSON for one step of that work.
+pub const BYTES_READ_PER_FUEL: u64 = 16;
 /// Task entries without a wait, a step or a retry in between, after which a run is faulted: a loop that never waits
 /// would fill the log. Far above what a sane definition does between two steps.
 pub const ENTRIES_WITHOUT_WAIT: u32 = 100_000;
+/// Bytes of logged values that count as one more entry: what a run may log without a wait is some 200 MB.
+pub const BYTES_PER_ENTRY: usize = 2 * 1024;
+/// A timer that is due earlier after it was set is no wait.
+pub const LEAST_WAIT_MS: u64 = 1;
 /// The largest single value (input, output, data): an event must fit a message of the wire.
 pub const VALUE_BYTES: usize = 256 * 1024;
+/// How deep a JSON value may nest: with the message around it, it stays below what JSON readers take as a rule (128).
+pub const VALUE_DEPTH: usize = 100;
+/// The `key` of a start, which goes with the run and its first event.
+pub const KEY_BYTES: usize = 256;
+/// Tags of a run, for the same reason.
+pub const TAGS: usize = 64;
+/// The names and values of a run's tags together.
+pub const TAG_BYTES: usize = 8 * 1024;
+/// What a value's sender calls its kind.
+pub const CONTENT_TYPE_BYTES: usize = 256;
+/// Attributes of a value; their bytes count as the value's.
+pub const ATTRIBUTES: usize = 64;
+/// A failure with all its causes, and an error that is raised, as JSON text: a step's last event holds its failure
+/// twice, and a reader's default window is 1 MiB.
+pub const FAILURE_BYTES: usize = VALUE_BYTES;
+/// What an open run may hold in memory and in its row: sixty-four open scopes with a value of 256 KiB each.
+pub const RUN_BYTES: usize = 16 * 1024 * 1024;
 /// Signals that a run keeps unconsumed: nobody may fill a run's state from outside.
 pub const SIGNALS_PER_RUN: usize = 1_000;
 /// Bytes of signals that a run keeps unconsumed.

@@ -90,6 +90,10 @@ pub struct Partition {
     pub(crate) dirty: BTreeSet<RowName>,
     /// What was deleted and whose row may still be read, because its deletion is not known to be durable.
     pub(crate) gone: BTreeSet<RowName>,
+    /// What open runs hold.
+    open_bytes: usize,
+    /// What runs hold that closed since the last `take_dirty`.
+    closed_bytes: usize,
 }
 
 impl Partition {
@@ -112,6 +116,8 @@ impl Partition {
             next_position: Position::ZERO,
             dirty: BTreeSet::new(),
             gone: BTreeSet::new(),
+            open_bytes: 0,
+            closed_bytes: 0,
         }
     }
 
@@ -142,6 +148,7 @@ impl Partition {
                 self.next_ordinal = started.ordinal.next();
                 self.run_of.insert(started.ordinal, *run);
                 self.dirty.insert(RowName::OpenRun(*run));
+                self.open_bytes += state.held_bytes();
                 self.runs.insert(*run, state);
             }
             Event::Run { run, event } => self.apply_to_run(*run, event, placed.time, fresh),
@@ -164,7 +171,9 @@ impl Partition {
         }
         let owed_before = run.owed();
         let timers_before: Vec<_> = run.timer_keys().collect();
+        let held_before = run.held_bytes();
         run.apply(event, time);
+        self.open_bytes -= held_before;
         for key in timers_before {
             self.timers.remove(&key);
         }
@@ -174,7 +183,10 @@ impl Partition {
             self.run_of.remove(&run.ordinal);
             self.closed_runs.insert(run.ordinal, id);
             self.dirty.insert(RowName::RunOfStream(run.ordinal));
+            self.closed_bytes += run.held_bytes();
             self.dirty.insert(RowName::ClosedRun(id));
+        } else {
+            self.open_bytes += run.held_bytes();
         }
         self.dirty.insert(RowName::OpenRun(id));
     }
@@ -221,6 +233,7 @@ impl Partition {
                 if !run.status.is_closed() {
                     self.run_of.insert(run.ordinal, run.id);
                     self.timers.extend(run.timer_keys());
+                    self.open_bytes += run.held_bytes();
                 }
                 self.runs.insert(run.id, *run);
             }
@@ -261,6 +274,7 @@ impl Partition {
     /// them with, or after, the events they reflect.
     pub fn take_dirty(&mut self) -> Vec<(RowName, Option<RowImage>)> {
         let dirty = std::mem::take(&mut self.dirty);
+        self.closed_bytes = 0;
         let scalars = Scalars { next_ordinal: self.next_ordinal, time: self.time };
         let mut rows: Vec<_> = dirty.into_iter().map(|name| self.image(name)).collect();
         rows.push((RowName::Partition, Some(RowImage::Partition(scalars))));
@@ -312,6 +326,24 @@ impl Partition {
             let used: BTreeSet<WorkflowHash> = self.runs.values().map(|run| run.hash).collect();
             self.programs.retain(|hash, _| used.contains(hash));
         }
+    }
+
+    /// Takes a closed run out of memory that its row holds as it is: it was in memory only to be looked at.
+    pub fn put_away(&mut self, id: RunId) {
+        if !self.dirty.contains(&RowName::ClosedRun(id)) && self.runs.get(&id).is_some_and(|run| run.status.is_closed())
+        {
+            self.runs.remove(&id);
+        }
+    }
+
+    /// What its open runs hold in memory, near enough to bound it.
+    pub fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// What runs hold that no row has yet, because they closed since the last `take_dirty`.
+    pub fn closed_bytes(&self) -> usize {
+        self.closed_bytes
     }
 
     /// Where the kernel numbers an event: its stream and offset, before it is applied.

@@ -22,6 +22,8 @@ pub enum Rejection {
     IdempotencyConflict { key: String, run: RunId },
     #[error("{what} has {bytes} bytes, the limit is {limit}")]
     TooLarge { what: &'static str, bytes: usize, limit: usize },
+    #[error("there are {count} {what}, the limit is {limit}")]
+    TooMany { what: &'static str, count: usize, limit: usize },
     #[error("{what} is not valid JSON: {why}")]
     NotJson { what: &'static str, why: String },
     #[error("run {run} keeps {limit} {what} already: let it consume some")]

@@ -18,16 +18,24 @@ pub struct Divergence {
     pub derived: Option<Box<Event>>,
 }
 
-/// Follows a partition's log beside its state: feed it each event before the event is applied.
-#[derive(Debug, Default)]
-pub struct Verifier {
-    expected: std::collections::VecDeque<Event>,
+/// How much of a log was held against the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
     /// Causes whose consequences were derived and compared.
     pub causes: u64,
     /// Events that were compared with a derived one.
     pub compared: u64,
-    /// Causes of runs whose definition is not known.
+    /// Causes of runs whose definition is not known, or does not compile: nothing could be derived from them.
     pub unverified: u64,
+}
+
+/// Follows a partition's log beside its state: feed it each event before the event is applied.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    expected: std::collections::VecDeque<Event>,
+    causes: u64,
+    compared: u64,
+    unverified: u64,
     pass_rest: bool,
 }
 
@@ -69,10 +77,10 @@ impl Verifier {
     }
 
     /// Says that the log ends here.
-    pub fn finish(self, end: Position) -> Result<(u64, u64), Divergence> {
+    pub fn finish(self, end: Position) -> Result<Verified, Divergence> {
         match self.expected.into_iter().next() {
             Some(missing) => Err(Divergence { position: end, logged: None, derived: Some(Box::new(missing)) }),
-            None => Ok((self.causes, self.compared)),
+            None => Ok(Verified { causes: self.causes, compared: self.compared, unverified: self.unverified }),
         }
     }
 

@@ -7,6 +7,7 @@ use workflow::WorkflowError;
 
 use crate::definition::DefinitionName;
 use crate::event::{Class, RunEvent, Started, TimerSet};
+use crate::limits;
 use crate::scope::{Activity, Scope, ScopeKind};
 use crate::signal::Signal;
 use crate::step::{Function, Step, StepStatus, UNCLAIMED};
@@ -47,7 +48,7 @@ pub struct Run {
     /// Ids of all signals ever taken, for duplicates.
     pub signal_ids: BTreeSet<String>,
     pub continue_owed: bool,
-    /// Tasks entered since the run last waited for anything.
+    /// Tasks entered since the run last waited for anything, and one more for each 2 KiB that were logged meanwhile.
     pub entries: u32,
     /// The next numbers to give.
     pub next_scope: u32,
@@ -135,6 +136,7 @@ impl Run {
         if event.class() != Class::Attempt {
             self.head = self.head.next();
         }
+        self.count_logged(event);
         match event {
             RunEvent::Started(_) => unreachable!("a run starts once, and `Partition::apply` makes it"),
             RunEvent::Completed { output } => {
@@ -146,7 +148,7 @@ impl Run {
                 self.error = Some(error.clone());
                 self.close(RunStatus::Failed, time);
             }
-            RunEvent::CancelRequested { reason, timer, due } => self.begin_cancelling(reason, *timer, *due),
+            RunEvent::CancelRequested { reason, timer, due } => self.begin_cancelling(reason, *timer, *due, time),
             RunEvent::Cancelled => self.close(RunStatus::Cancelled, time),
             RunEvent::Terminated { reason } => {
                 self.reason = Some(reason.clone());
@@ -179,7 +181,7 @@ impl Run {
                 }
                 scope.raise(error);
             }
-            RunEvent::ErrorCaught { scope, error, retry } => self.catch(*scope, error, *retry),
+            RunEvent::ErrorCaught { scope, error, retry } => self.catch(*scope, error, *retry, time),
             RunEvent::FunctionBound { definition, .. } => self.functions.push((**definition).clone()),
             RunEvent::StepScheduled { step, scope, path, function, input, task_input } => {
                 let input = input.clone().unwrap_or_else(|| self.scope(*scope).data.clone());
@@ -188,7 +190,7 @@ impl Run {
                 self.next_step = step + 1;
             }
             RunEvent::AttemptFailed { step, attempt, failure, retry } => {
-                self.set_timer(*retry, Purpose::Retry { step: *step });
+                self.set_timer(*retry, Purpose::Retry { step: *step }, time);
                 let step = self.step_mut(*step);
                 step.failures += u32::from(failure.kind != UNCLAIMED);
                 step.status = StepStatus::Retrying { timer: retry.timer };
@@ -211,10 +213,10 @@ impl Run {
             RunEvent::ChunkAppended { step, sequence, .. } => self.step_mut(*step).next_sequence = sequence + 1,
             RunEvent::AttemptSuperseded { step, .. } => self.step_mut(*step).unsuperseded = None,
             RunEvent::TimerStarted { timer, purpose, task_input, .. } => {
-                self.set_timer(*timer, *purpose);
                 if let Purpose::Wait { scope } = purpose {
                     self.enter(*scope, task_input.clone(), Activity::Timer { timer: timer.timer });
                 }
+                self.set_timer(*timer, *purpose, time);
             }
             RunEvent::TimerFired { timer, purpose } => self.fire(*timer, *purpose),
             RunEvent::SignalReceived { name, id, payload } => {
@@ -231,11 +233,11 @@ impl Run {
         self.scope_mut(parent).activity = Activity::Returned { output: closed.data, caught };
     }
 
-    fn catch(&mut self, scope: u32, error: &WorkflowError, retry: Option<TimerSet>) {
+    fn catch(&mut self, scope: u32, error: &WorkflowError, retry: Option<TimerSet>, time: Timestamp) {
         self.drop_descendants(scope);
         self.entries += 1;
         if let Some(timer) = retry {
-            self.set_timer(timer, Purpose::TryAgain { scope });
+            self.set_timer(timer, Purpose::TryAgain { scope }, time);
         }
         let initial = self.initial_data(scope);
         self.scope_mut(scope).catch(error, initial, retry.map(|set| set.timer));
@@ -256,14 +258,26 @@ impl Run {
         closed.scope
     }
 
-    fn set_timer(&mut self, set: TimerSet, purpose: Purpose) {
+    /// What the run derived by itself: what came from outside waited for that.
+    fn count_logged(&mut self, event: &RunEvent) {
+        if matches!(event, RunEvent::ChunkAppended { .. } | RunEvent::SignalReceived { .. }) {
+            return;
+        }
+        let more = u32::try_from(event.value_bytes() / limits::BYTES_PER_ENTRY).unwrap_or(u32::MAX);
+        self.entries = self.entries.saturating_add(more);
+    }
+
+    /// A timer that takes no time is no wait, so a loop of such timers runs into the limit of entries.
+    fn set_timer(&mut self, set: TimerSet, purpose: Purpose, time: Timestamp) {
+        if set.due.millis_since(time) >= limits::LEAST_WAIT_MS {
+            self.entries = 0;
+        }
         self.timers.insert(set.timer, Timer { due: set.due, purpose });
         self.next_timer = set.timer + 1;
     }
 
     fn fire(&mut self, timer: u32, purpose: Purpose) {
         self.timers.remove(&timer);
-        self.entries = 0;
         match purpose {
             Purpose::Wait { scope } => {
                 let scope = self.scope_mut(scope);
@@ -279,11 +293,11 @@ impl Run {
     }
 
     /// Waits end at once; steps are asked to stop by events of their own.
-    fn begin_cancelling(&mut self, reason: &str, timer: u32, due: Timestamp) {
+    fn begin_cancelling(&mut self, reason: &str, timer: u32, due: Timestamp, time: Timestamp) {
         (self.status, self.reason) = (RunStatus::Cancelling, Some(reason.to_owned()));
         self.continue_owed = false;
         self.timers.clear();
-        self.set_timer(TimerSet { timer, due }, Purpose::CancelGrace);
+        self.set_timer(TimerSet { timer, due }, Purpose::CancelGrace, time);
     }
 
     fn close(&mut self, status: RunStatus, time: Timestamp) {

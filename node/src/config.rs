@@ -45,6 +45,8 @@ pub struct Config {
     pub driver_threads: NonZeroUsize,
     /// From the request to stop until what is still in flight is cut off.
     pub drain_ms: u64,
+    /// What open runs may hold in memory before no more are started.
+    pub state_memory_bytes: usize,
     pub log_format: LogFormat,
     pub log_level: LogLevel,
     pub storage: StorageSettings,
@@ -197,6 +199,7 @@ impl Config {
             partitions,
             driver_threads: driver_threads(settings, partitions),
             drain_ms: settings.whole("node.drain_ms"),
+            state_memory_bytes: to_usize(settings.whole("node.state_memory_mib") * 1024 * 1024),
             log_format: if settings.text("node.log_format") == "json" { LogFormat::Json } else { LogFormat::Pretty },
             log_level: settings.log_level("node.log_level"),
             storage: storage(settings),

@@ -14,6 +14,16 @@ pub const RECORD_OVERHEAD_BYTES: usize = 48;
 pub const RECORDS_PER_CHECKPOINT: usize = 8_192;
 /// Streams, producers and starts that a partition keeps in memory over a checkpoint.
 pub const ROWS_KEPT: usize = 16_384;
+/// What closed runs of a partition may hold in memory before a checkpoint is taken for their sake.
+pub const CLOSED_BYTES: usize = 1024 * 1024;
+/// How long a closed run waits for a checkpoint in a partition where little happens.
+pub const CLOSED_KEPT_MS: u64 = 5_000;
+/// What a starter is told to wait when open runs hold all memory that they may.
+pub const STATE_PAUSE_MS: u64 = 1_000;
+/// Continuations of long derivations in one turn of a driver, so that its other partitions get theirs.
+pub const CONTINUES_PER_TURN: usize = 4;
+/// How long a stop waits for drivers to make durable what they took, and for the log to close.
+pub const SETTLE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Rows read at once when a partition is brought back.
 pub const ROWS_PER_SCAN: usize = 1_024;
 /// Records read at once when a partition is brought back.

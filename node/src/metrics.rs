@@ -16,6 +16,8 @@ pub(crate) struct Metrics {
     pub(crate) dropped_bytes: IntCounter,
     pub(crate) scrubbed_bytes: IntCounter,
     pub(crate) scrub_rounds: IntCounter,
+    pub(crate) unreadable: IntCounter,
+    pub(crate) state_bytes: IntGauge,
 }
 
 impl Metrics {
@@ -33,6 +35,11 @@ impl Metrics {
         Self {
             commands: counter("headwater_commands_total", "Commands decided, internal ones included"),
             rejections: counter("headwater_rejections_total", "Commands that were rejected"),
+            unreadable: counter(
+                "headwater_unreadable_rows_total",
+                "Questions and commands that were refused because a row they need is damaged or cannot be read",
+            ),
+            state_bytes: gauge("headwater_state_bytes", "What open runs hold in memory"),
             steps_waiting: gauge("headwater_steps_waiting", "Steps that wait for a worker"),
             ready_ms: gauge("headwater_ready_milliseconds", "From opening the data directory to ready, at this start"),
             dropped_segments: counter("headwater_dropped_segments_total", "Segments that retention dropped"),

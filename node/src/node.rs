@@ -25,7 +25,7 @@ use crate::dispatcher::{Attempt, Dispatcher, Handed, Settings};
 use crate::fanout::Fanout;
 use crate::limits;
 use crate::metrics::{Metrics, Registry};
-use crate::partition::{Driver, Host, Lane, LaneError, Mailbox, Notice, Release, Request};
+use crate::partition::{Driver, Host, Lane, LaneError, Mailbox, Notice, Release, Request, StateMemory};
 use crate::retention::{Retention, RetentionSettings};
 use crate::router;
 use crate::scrub::{Scrub, ScrubSettings};
@@ -160,25 +160,48 @@ impl RunningNode {
         self.alarm.abort();
         let (host, retention, scrub) = (self.host.clone(), self.retention, self.scrub);
         let (drivers, log, fatal) = (self.drivers, self.host.log.clone(), self.fatal);
-        let closed = tokio::task::spawn_blocking(move || {
-            // It asks the drivers, so it ends before they do.
+        let closed = within(limits::SETTLE, move || {
+            // They ask the drivers, so they end before those do.
             retention.stop();
             scrub.stop();
-            for mailbox in host.mailboxes.get().into_iter().flatten() {
-                mailbox.stop();
-            }
-            for driver in drivers {
-                driver
-                    .join()
-                    .map_err(|_| NodeError::Setup { what: "a partition's driver broke a belief".to_owned() })??;
-            }
-            log.close().map_err(|error| NodeError::Log(error.to_string()))
-        });
-        let closed = closed.await.map_err(|error| NodeError::Setup { what: error.to_string() })?;
+            host.mailboxes.get().into_iter().flatten().for_each(|mailbox| mailbox.stop());
+            settle(drivers, log.as_ref())
+        })
+        .await?;
         self.watch.abort();
         match fatal.borrow().clone() {
             Some(what) => Err(NodeError::Log(what)),
             None => closed,
+        }
+    }
+}
+
+/// What was taken becomes durable, then the log is closed.
+fn settle(drivers: Vec<JoinHandle<Result<(), LaneError>>>, log: &dyn Log) -> Result<(), NodeError> {
+    for driver in drivers {
+        driver.join().map_err(|_| NodeError::Setup { what: "a partition's driver broke a belief".to_owned() })??;
+    }
+    log.close().map_err(|error| NodeError::Log(error.to_string()))
+}
+
+/// Waits for work that cannot be cut off, at most so long. Its thread is nobody's: the end of the process ends it.
+async fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NodeError> {
+    let (done, waiting) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("settle".to_owned())
+        .spawn(move || drop(done.send(work())))
+        .map_err(|error| NodeError::Setup { what: format!("failed to stop in order: {error}") })?;
+    match tokio::time::timeout(patience, waiting).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) => Err(NodeError::Setup { what: "stopping broke a belief; its message stands above".to_owned() }),
+        Err(_) => {
+            let seconds = patience.as_secs();
+            let what =
+                format!("the log was not closed within {seconds} s of the stop; nothing that was acknowledged is lost");
+            Err(NodeError::Setup { what })
         }
     }
 }
@@ -216,6 +239,8 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
     let (file, handed) = Handed::open(&config.data_dir);
     // Before anything is taken it is known whether there is room for it.
     disk::look(&space, &metrics);
+    let state = StateMemory::new(config.state_memory_bytes, lanes.len());
+    lanes.iter().for_each(|(&id, lane)| state.set(id, lane.partition().open_bytes()));
     let host = Arc::new(Host {
         log: log.clone(),
         rows: log.clone(),
@@ -228,6 +253,7 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
         space,
         mailboxes: OnceLock::new(),
         suspicions: OnceLock::new(),
+        state,
         fatal,
     });
     if host.partitions() != config.partitions {
@@ -329,6 +355,7 @@ async fn ring_alarms(host: Arc<Host>) {
     loop {
         host.dispatcher.wait_for_deadline(host.now()).await;
         host.send(host.dispatcher.tick(host.now()));
+        host.metrics.state_bytes.set(i64::try_from(host.state.held()).unwrap_or(i64::MAX));
         host.metrics.steps_waiting.set(i64::try_from(host.dispatcher.waiting()).unwrap_or(i64::MAX));
     }
 }

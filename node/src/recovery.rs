@@ -52,7 +52,7 @@ pub(crate) fn fetch_row(
 ) -> Result<(), LaneError> {
     let (kind, key) = stored::row_key(name);
     let key = RowKey { kind: translate::row_kind(kind), id: key.into() };
-    match rows.get(id, &key).map_err(|source| LaneError::Read { partition: id, source })? {
+    match rows.get(id, &key).map_err(|source| row_error(id, name, source))? {
         Some(row) => admit(id, partition, name, &row.value),
         None => Ok(()),
     }
@@ -61,11 +61,37 @@ pub(crate) fn fetch_row(
 fn admit(id: PartitionId, partition: &mut Partition, name: &RowName, value: &[u8]) -> Result<(), LaneError> {
     let image = stored::decode_row(name, value).map_err(|error| LaneError::Row {
         partition: id,
-        name: format!("{name:?}"),
+        name: row_text(name),
         what: error.to_string(),
     })?;
     partition.admit(name.clone(), image);
     Ok(())
+}
+
+/// A damaged row is named by what it is of: it stands at no position of the log.
+fn row_error(id: PartitionId, name: &RowName, source: ReadError) -> LaneError {
+    match source {
+        ReadError::Corrupt { what, .. } => LaneError::Row { partition: id, name: row_text(name), what },
+        ReadError::Trimmed { .. }
+        | ReadError::Dropped { .. }
+        | ReadError::Quarantined { .. }
+        | ReadError::EventsQuarantined { .. }
+        | ReadError::Io { .. } => LaneError::Read { partition: id, source },
+    }
+}
+
+/// What a row is of, for people.
+fn row_text(name: &RowName) -> String {
+    match name {
+        RowName::Partition => "the partition itself".to_owned(),
+        RowName::OpenRun(run) | RowName::ClosedRun(run) => format!("run {run}"),
+        RowName::Stream(key) => format!("stream {}", key.name),
+        RowName::RunOfStream(ordinal) => format!("the run whose stream has ordinal {ordinal}"),
+        RowName::StreamName(ordinal) => format!("the stream with ordinal {ordinal}"),
+        RowName::Producer(key, producer) => format!("producer {} on stream {}", producer.as_str(), key.name),
+        RowName::Start(key) => format!("idempotency key {:?} of a start", key.idempotency_key.as_str()),
+        RowName::Definition(_, _, name) => format!("definition {name}"),
+    }
 }
 
 /// Applies the events behind the rows, up to `end`; says how many.

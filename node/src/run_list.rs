@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use engine::{Partition, RowImage, RowName, Run, stored};
 use gateway::backend::{ListRuns, RunInfo};
 use storage::{RowKind, Rows};
-use types::{PartitionId, Refusal, RunId, TenantId};
+use types::{PartitionId, RunId, TenantId};
 
 use crate::catalogue::Catalogue;
 use crate::limits;
+use crate::partition::LaneError;
 use crate::translate;
 
 /// Closed runs by rows that pass the filter, newest first, at most a page of them.
@@ -18,17 +19,21 @@ pub(crate) fn closed(
     catalogue: &Catalogue,
     tenant: &TenantId,
     filter: &ListRuns,
-) -> Result<Vec<RunInfo>, Refusal> {
+) -> Result<Vec<RunInfo>, LaneError> {
     let mut found = Vec::new();
     // Ids sort newest first, so a page begins right behind the last run of the page before.
     let mut after = filter.after.map(|run| stored::row_key(&RowName::ClosedRun(run)).1.into());
     loop {
         let page = rows.scan(id, RowKind::ClosedRun, after.as_ref(), limits::ROWS_PER_SCAN);
-        let page = page.map_err(|error| translate::read_failed(&error))?;
+        let page = page.map_err(|source| LaneError::Read { partition: id, source })?;
         let Some((last, _)) = page.last() else { return Ok(found) };
         after = Some(last.clone());
         for (key, row) in &page {
-            if let Ok((_, RowImage::Run(run))) = stored::read_row(RowKind::ClosedRun as u8, key, &row.value)
+            let (_, image) = stored::read_row(RowKind::ClosedRun as u8, key, &row.value).map_err(|error| {
+                let (name, what) = ("a closed run".to_owned(), error.to_string());
+                LaneError::Row { partition: id, name, what }
+            })?;
+            if let RowImage::Run(run) = image
                 && passes(&run, tenant, filter)
             {
                 found.push(translate::run_info(&run, catalogue));

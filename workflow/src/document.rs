@@ -146,15 +146,31 @@ fn place_of(span: &Span) -> Place {
 /// Builds the tree from the parser's events with a stack of its own, so that depth costs no recursion.
 struct Reader<'s> {
     source: &'s str,
+    read: Size,
+    anchors: Vec<(usize, Node, Size)>,
+}
+
+/// What a part of the document is, its aliases written out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
     nodes: usize,
-    anchors: Vec<(usize, Node, usize)>,
+    /// Of texts and names.
+    bytes: usize,
+}
+
+impl Size {
+    const EMPTY_NODE: Self = Self { nodes: 1, bytes: 0 };
+
+    fn since(self, before: Self) -> Self {
+        Self { nodes: self.nodes - before.nodes, bytes: self.bytes - before.bytes }
+    }
 }
 
 /// A list or map that is being read.
 struct Open {
     place: Place,
     anchor: usize,
-    nodes_before: usize,
+    before: Size,
     kind: OpenKind,
 }
 
@@ -165,7 +181,7 @@ enum OpenKind {
 
 impl<'s> Reader<'s> {
     fn new(source: &'s str) -> Self {
-        Self { source, nodes: 0, anchors: Vec::new() }
+        Self { source, read: Size::default(), anchors: Vec::new() }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is foreign and open")]
@@ -190,7 +206,8 @@ impl<'s> Reader<'s> {
                 }
                 Event::Scalar(text, style, anchor, tag) => {
                     let node = self.scalar(&text, style, tag.as_deref(), place, &span)?;
-                    self.done(node, anchor, 1, &mut open, &mut root)?;
+                    let size = Size { nodes: 1, bytes: text.len() };
+                    self.done(node, anchor, size, &mut open, &mut root)?;
                 }
                 Event::SequenceStart(_, anchor, tag) => {
                     self.begin(OpenKind::List(Vec::new()), anchor, tag.as_deref(), place, &mut open)?;
@@ -205,7 +222,7 @@ impl<'s> Reader<'s> {
                         OpenKind::Map(fields, _) => Content::Map(fields),
                     };
                     let node = Node { place: closed.place, content };
-                    let size = self.nodes - closed.nodes_before;
+                    let size = self.read.since(closed.before);
                     self.done(node, closed.anchor, size, &mut open, &mut root)?;
                 }
                 Event::Alias(anchor) => self.alias(anchor, place, &mut open, &mut root)?,
@@ -229,19 +246,26 @@ impl<'s> Reader<'s> {
             let most = limits::MAX_DOCUMENT_DEPTH;
             return Err(problem("too_deep", place, format!("the definition nests deeper than {most} levels")));
         }
-        let nodes_before = self.nodes;
-        self.count(1, place)?;
-        open.push(Open { place, anchor, nodes_before, kind });
+        let before = self.read;
+        self.count(Size::EMPTY_NODE, place)?;
+        open.push(Open { place, anchor, before, kind });
         Ok(())
     }
 
-    fn count(&mut self, nodes: usize, place: Place) -> Result<(), Problem> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes <= limits::MAX_DOCUMENT_NODES {
-            return Ok(());
+    fn count(&mut self, size: Size, place: Place) -> Result<(), Problem> {
+        self.read.nodes = self.read.nodes.saturating_add(size.nodes);
+        self.read.bytes = self.read.bytes.saturating_add(size.bytes);
+        let too_large = |most: usize, what: &str| {
+            let message = format!("the definition has more than {most} {what}, its aliases written out");
+            problem("too_large", place, message)
+        };
+        if self.read.nodes > limits::MAX_DOCUMENT_NODES {
+            return Err(too_large(limits::MAX_DOCUMENT_NODES, "values"));
         }
-        let most = limits::MAX_DOCUMENT_NODES;
-        Err(problem("too_large", place, format!("the definition has more than {most} values, its aliases written out")))
+        if self.read.bytes > limits::MAX_DOCUMENT_BYTES {
+            return Err(too_large(limits::MAX_DOCUMENT_BYTES, "bytes of text"));
+        }
+        Ok(())
     }
 
     /// A node is complete: it goes where it belongs.
@@ -249,7 +273,7 @@ impl<'s> Reader<'s> {
         &mut self,
         node: Node,
         anchor: usize,
-        size: usize,
+        size: Size,
         open: &mut [Open],
         root: &mut Option<Node>,
     ) -> Result<(), Problem> {
@@ -301,7 +325,7 @@ impl<'s> Reader<'s> {
         place: Place,
         span: &Span,
     ) -> Result<Node, Problem> {
-        self.count(1, place)?;
+        self.count(Size { nodes: 1, bytes: text.len() }, place)?;
         refuse_custom(tag, place)?;
         let quoted = style != ScalarStyle::Plain || tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
         let value = if quoted { Json::String(text.to_owned()) } else { plain(text, place)? };

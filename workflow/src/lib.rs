@@ -16,6 +16,6 @@ mod warnings;
 
 pub use compile::{compile, compile_with_warnings, warnings};
 pub use error::{WorkflowError, canonical_error_type};
-pub use expression::{Expression, ExpressionError, ExpressionErrorKind, Moment, Scope, Template};
+pub use expression::{Expression, ExpressionError, ExpressionErrorKind, Fuel, Moment, Scope, Template};
 pub use problem::Problem;
 pub use program::{Growth, Jitter, Program, RetryPolicy};

@@ -10,6 +10,12 @@ pub const MAX_DOCUMENT_DEPTH: usize = 64;
 /// Nodes of a definition after its YAML aliases are expanded, so that an alias bomb is refused early.
 pub const MAX_DOCUMENT_NODES: usize = 250_000;
 
+/// Bytes of a definition's texts and names after its aliases are expanded: a few nodes can hold much.
+pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Failure types that a retry policy calls final: each run that uses the policy keeps them.
+pub const MAX_NON_RETRYABLE: usize = 64;
+
 /// Tasks of one definition. A task costs some kilobytes in memory.
 pub const MAX_TASKS: usize = 10_000;
 

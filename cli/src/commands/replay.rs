@@ -51,25 +51,40 @@ pub(crate) fn run(Replay { verify, config, directory }: Replay, json: bool) -> R
     });
     bar.finish_and_clear();
     let report = replayed.map_err(|error| failure(&error))?;
+    let unverified: u64 = report.partitions.iter().map(|replay| replay.unverified).sum();
     if json {
-        render::json(
-            &json!({ "verified": verify, "partitions": report.partitions.iter().map(as_json).collect::<Vec<_>>() }),
-        )?;
-        return Ok(Exit::Done);
+        render::json(&json!({
+            "verified": verify && unverified == 0,
+            "unverified": unverified,
+            "definitions_not_compiled": report.uncompiled,
+            "partitions": report.partitions.iter().map(as_json).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        print(&report.partitions, verify, unverified)?;
     }
-    print(&report.partitions, verify)?;
-    Ok(Exit::Done)
+    if unverified == 0 { Ok(Exit::Done) } else { Err(not_verified(unverified, &report.uncompiled)) }
 }
 
-fn print(partitions: &[PartitionReplay], verify: bool) -> Result<(), Failure> {
+/// A proof with holes is no proof.
+fn not_verified(causes: u64, uncompiled: &[String]) -> Failure {
+    let what =
+        format!("nothing could be derived from {causes} causes: the definitions of their runs are not in this log");
+    let message = match uncompiled {
+        [] => what,
+        names => format!("{what}, or this version does not compile them: {}", names.join("; ")),
+    };
+    Failure::new(Exit::Failed, message).advise("replay it with the version of headwater that wrote it")
+}
+
+fn print(partitions: &[PartitionReplay], verify: bool, unverified: u64) -> Result<(), Failure> {
     let row = |replay: &PartitionReplay| {
-        let PartitionReplay { partition, events, digest, open_runs, causes, compared, .. } = replay;
-        let numbers = [events.to_string(), open_runs.to_string(), causes.to_string(), compared.to_string()];
-        let [events, open_runs, causes, compared] = numbers;
-        [partition.to_string(), events, open_runs, causes, compared, digest.to_string()]
+        let PartitionReplay { partition, events, digest, open_runs, causes, compared, unverified, .. } = replay;
+        let numbers = [*events, *open_runs, *causes, *compared, *unverified];
+        let [events, open_runs, causes, compared, unverified] = numbers.map(|number| number.to_string());
+        [partition.to_string(), events, open_runs, causes, compared, unverified, digest.to_string()]
     };
     let shown = partitions.iter().filter(|replay| replay.events > 0).map(row).collect();
-    let head = ["partition", "events", "open runs", "causes", "compared", "digest"];
+    let head = ["partition", "events", "open runs", "causes", "compared", "unverified", "digest"];
     render::table(head, shown, "the log is empty")?;
     let trimmed: Vec<_> =
         partitions.iter().filter(|replay| replay.trimmed).map(|it| it.partition.to_string()).collect();
@@ -79,18 +94,22 @@ fn print(partitions: &[PartitionReplay], verify: bool) -> Result<(), Failure> {
     }
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let total: u64 = partitions.iter().map(|replay| replay.events).sum();
-    let verdict = if verify {
+    let verdict = if unverified > 0 {
+        format!("{total} events replayed; {unverified} causes could not be verified")
+    } else if verify {
         format!("{total} events replayed; what follows from every cause is what is logged")
     } else {
         format!("{total} events replayed; --verify also derives and compares them")
     };
-    render::line(render::paint(Style::Green, &verdict, terminal))
+    let style = if unverified > 0 { Style::Red } else { Style::Green };
+    render::line(render::paint(style, &verdict, terminal))
 }
 
 fn as_json(replay: &PartitionReplay) -> serde_json::Value {
-    let PartitionReplay { partition, events, trimmed, digest, open_runs, causes, compared } = replay;
+    let PartitionReplay { partition, events, trimmed, digest, open_runs, causes, compared, unverified } = replay;
     json!({
-        "partition": partition, "trimmed": trimmed, "events": events, "open_runs": open_runs, "causes": causes, "compared": compared,
+        "partition": partition, "trimmed": trimmed, "events": events, "open_runs": open_runs, "causes": causes,
+        "compared": compared, "unverified": unverified,
         "digest": digest.to_string(),
     })
 }

@@ -8,7 +8,7 @@ use workflow::{Expression, Template};
 
 use super::Drive;
 use super::error::TaskError;
-use super::view::{payload, value};
+use super::view::payload;
 use crate::event::{RunEvent, TimerSet};
 use crate::limits;
 use crate::scope::{Scope, ScopeKind};
@@ -38,7 +38,7 @@ impl Drive<'_> {
     fn try_enter(&mut self, scope: u32, address: &str) -> Result<(), TaskError> {
         let program = self.program;
         let task = self.task_of(program, scope);
-        let raw = value(&self.run.scope(scope).data)?;
+        let raw = self.value(&self.run.scope(scope).data)?;
         if let Some(condition) = &task.condition
             && !self.holds(condition, scope, &raw)?
         {
@@ -88,9 +88,15 @@ impl Drive<'_> {
         match from {
             None => Ok(Input { value: raw, changed: None }),
             Some(from) => {
-                let value =
-                    from.evaluate(&raw, &self.variables(scope, None, &|name| from.uses(name))?, &self.moment())?;
-                let changed = Some(payload(&value)?);
+                let value = from.evaluate(
+                    &raw,
+                    &self.variables(scope, None, &|name| from.uses(name))?,
+                    &self.moment(),
+                    &self.fuel,
+                )?;
+                let written = payload(&value)?;
+                // A value is logged once: what did not change is the scope's data.
+                let changed = (written.data != self.run.scope(scope).data.data).then_some(written);
                 Ok(Input { value, changed })
             }
         }
@@ -146,9 +152,11 @@ impl Drive<'_> {
     }
 
     fn matching_case(&self, cases: &[SwitchCase], scope: u32, input: &Value) -> Result<Option<Flow>, TaskError> {
+        let uses = |name: &str| cases.iter().filter_map(|case| case.when.as_ref()).any(|when| when.uses(name));
+        let variables = self.variables(scope, Some(input), &uses)?;
         for case in cases {
             match &case.when {
-                Some(when) if !self.holds_with_input(when, scope, input)? => {}
+                Some(when) if !when.holds(input, &variables, &self.moment(), &self.fuel)? => {}
                 Some(_) | None => return Ok(Some(case.then)),
             }
         }
@@ -194,9 +202,9 @@ impl Drive<'_> {
     ) -> Result<bool, TaskError> {
         let Some(condition) = &task.while_ else { return Ok(true) };
         let mut variables = self.variables(scope, Some(data), &|name| condition.uses(name))?;
-        variables.insert(task.each.clone(), value(item)?);
+        variables.insert(task.each.clone(), self.value(item)?);
         variables.insert(task.at.clone(), Value::from(turn));
-        Ok(condition.holds(data, &variables, &self.moment())?)
+        Ok(condition.holds(data, &variables, &self.moment(), &self.fuel)?)
     }
 
     /// The next turn of a `for`, or its end where `while` says so.
@@ -218,7 +226,7 @@ impl Drive<'_> {
         let opener = self.current_task(parent).expect("a scope's opener is the current task of its parent");
         match (&opener.kind, &inner.kind) {
             (TaskKind::For(task), ScopeKind::For { items, .. }) => {
-                let data = value(&inner.data)?;
+                let data = self.value(&inner.data)?;
                 self.turn_holds(parent, task, &data, &items[iteration as usize], iteration)
             }
             (_, _) => unreachable!("only a for has turns"),
@@ -226,14 +234,11 @@ impl Drive<'_> {
     }
 
     fn holds(&self, condition: &Expression, scope: u32, raw: &Value) -> Result<bool, TaskError> {
-        Ok(condition.holds(raw, &self.variables(scope, None, &|name| condition.uses(name))?, &self.moment())?)
-    }
-
-    fn holds_with_input(&self, condition: &Expression, scope: u32, input: &Value) -> Result<bool, TaskError> {
         Ok(condition.holds(
-            input,
-            &self.variables(scope, Some(input), &|name| condition.uses(name))?,
+            raw,
+            &self.variables(scope, None, &|name| condition.uses(name))?,
             &self.moment(),
+            &self.fuel,
         )?)
     }
 
@@ -242,7 +247,7 @@ impl Drive<'_> {
             return Ok(constant.clone());
         }
         let variables = self.variables(scope, Some(input), &|name| template.uses(name))?;
-        Ok(template.evaluate(input, &variables, &self.moment())?)
+        Ok(template.evaluate(input, &variables, &self.moment(), &self.fuel)?)
     }
 
     /// An expression's failure as the error that a `catch` may see.

@@ -7,7 +7,7 @@ use workflow::program::{Flow, Task, TaskKind};
 
 use super::Drive;
 use super::error::TaskError;
-use super::view::{payload, value};
+use super::view::payload;
 use crate::event::{Next, RunEvent};
 use crate::run::ROOT;
 
@@ -15,6 +15,7 @@ use crate::run::ROOT;
 struct Shaped {
     /// `None`: the raw output as it is.
     output: Option<Value>,
+    /// `None`: the context as it is.
     context: Option<Payload>,
 }
 
@@ -63,9 +64,10 @@ impl Drive<'_> {
         if task.output_as.is_none() && task.export_as.is_none() {
             return Ok((None, None));
         }
-        let input = value(self.run.scope(scope).input())?;
-        let shaped = self.shape(scope, task, &input, &value(raw)?)?;
-        Ok((shaped.output.as_ref().map(payload).transpose()?, shaped.context))
+        let input = self.value(self.run.scope(scope).input())?;
+        let shaped = self.shape(scope, task, &input, &self.value(raw)?)?;
+        let output = shaped.output.as_ref().map(payload).transpose()?;
+        Ok((output.filter(|output| output.data != raw.data), shaped.context))
     }
 
     fn shape(&self, scope: u32, task: &Task, input: &Value, raw: &Value) -> Result<Shaped, TaskError> {
@@ -79,14 +81,16 @@ impl Drive<'_> {
             descriptor["output"] = raw.clone();
         }
         let output = match &task.output_as {
-            Some(template) => Some(template.evaluate(raw, &variables, &self.moment())?),
+            Some(template) => Some(template.evaluate(raw, &variables, &self.moment(), &self.fuel)?),
             None => None,
         };
         let context = match &task.export_as {
             Some(template) => {
                 let output = output.as_ref().unwrap_or(raw);
                 variables.insert("output".to_owned(), output.clone());
-                Some(payload(&template.evaluate(output, &variables, &self.moment())?)?)
+                let context = payload(&template.evaluate(output, &variables, &self.moment(), &self.fuel)?)?;
+                let known = self.run.context.as_ref().is_some_and(|known| known.data == context.data);
+                (!known).then_some(context)
             }
             None => None,
         };
@@ -143,10 +147,12 @@ impl Drive<'_> {
         match &self.program.output_as {
             Some(template) => {
                 let mut variables =
-                    self.variables(scope, Some(&value(&self.run.input)?), &|name| template.uses(name))?;
-                let raw = value(raw)?;
+                    self.variables(scope, Some(&self.value(&self.run.input)?), &|name| template.uses(name))?;
+                let raw = self.value(raw)?;
                 variables.insert("output".to_owned(), raw.clone());
-                payload(&template.evaluate(&raw, &variables, &self.moment())?).map(Some)
+                let output = payload(&template.evaluate(&raw, &variables, &self.moment(), &self.fuel)?)?;
+                let unchanged = output.data == self.run.scope(ROOT).data.data;
+                Ok((!unchanged).then_some(output))
             }
             None if scope == ROOT => Ok(None),
             None => Ok(Some(raw.clone())),

@@ -9,7 +9,7 @@ mod view;
 
 use types::{Payload, Timestamp};
 use workflow::program::Variables;
-use workflow::{Moment, Program};
+use workflow::{Fuel, Moment, Program};
 
 use self::error::TaskError;
 pub(crate) use self::view::task_in_progress;
@@ -30,11 +30,16 @@ pub(crate) struct Drive<'a> {
     pub(crate) run: Run,
     pub(crate) events: Vec<RunEvent>,
     bytes: usize,
+    /// What the task at hand may still do.
+    fuel: Fuel,
+    /// What the tasks before it did.
+    burned: u64,
 }
 
 /// What follows from the state that a cause left: at most one batch full, then the run owes a `Continue`.
 pub(crate) fn consequences(config: &PartitionConfig, program: &Program, run: Run, now: Timestamp) -> Vec<RunEvent> {
-    let mut drive = Drive { config, program, now, run, events: Vec::new(), bytes: 0 };
+    let fuel = Fuel::new(limits::FUEL_PER_TASK);
+    let mut drive = Drive { config, program, now, run, events: Vec::new(), bytes: 0, fuel, burned: 0 };
     drive.settle_attempts();
     match drive.run.status {
         RunStatus::Running => drive.advance(),
@@ -50,7 +55,8 @@ pub(crate) fn initial_data(program: &Program, start: &StartRun, now: Timestamp) 
     let input = view::value(&start.input)?;
     let mut variables = Variables::new();
     view::add_run_variables(&mut variables, program, start.run, &start.input, now, &|name| from.uses(name))?;
-    let data = from.evaluate(&input, &variables, &Moment { now, seed: start.seed })?;
+    let fuel = Fuel::new(limits::FUEL_PER_TASK);
+    let data = from.evaluate(&input, &variables, &Moment { now, seed: start.seed }, &fuel)?;
     Ok(Some(view::payload(&data)?))
 }
 
@@ -94,15 +100,28 @@ impl Drive<'_> {
         if self.run.continue_owed {
             return;
         }
+        // A batch adds little more than its own bound, so once for each is enough.
+        let too_large = self.run.held_bytes() > limits::RUN_BYTES;
         while let Some(scope) = self.runnable() {
+            if too_large {
+                return self.fault_too_large(scope);
+            }
             if self.run.entries > limits::ENTRIES_WITHOUT_WAIT {
                 return self.fault_runaway(scope);
             }
-            if self.events.len() >= limits::EVENTS_PER_COMMAND || self.bytes >= limits::BYTES_PER_COMMAND {
+            if self.is_batch_full() {
                 return self.derive(RunEvent::ContinueOwed);
             }
             self.advance_scope(scope);
+            self.burned += limits::FUEL_PER_TASK - self.fuel.left();
+            self.fuel = Fuel::new(limits::FUEL_PER_TASK);
         }
+    }
+
+    fn is_batch_full(&self) -> bool {
+        self.events.len() >= limits::EVENTS_PER_COMMAND
+            || self.bytes >= limits::BYTES_PER_COMMAND
+            || self.burned >= limits::FUEL_PER_COMMAND
     }
 
     /// The deepest scope that can move, if the run is open.

@@ -7,6 +7,7 @@ use workflow::{Template, WorkflowError};
 
 use super::Drive;
 use super::error::TaskError;
+use crate::decide::json_bytes;
 use crate::event::{RunEvent, TimerSet};
 use crate::limits;
 use crate::retry;
@@ -49,10 +50,10 @@ impl Drive<'_> {
             return Ok(None);
         }
         let Some(again) = &task.catch.retry else { return Ok(Some(None)) };
-        let input = super::view::value(self.run.scope(parent).input())?;
+        let input = self.value(self.run.scope(parent).input())?;
         let wanted = match (&again.when, &again.except_when) {
-            (Some(when), _) if !when.holds(&input, &variables, &self.moment())? => false,
-            (_, Some(except)) => !except.holds(&input, &variables, &self.moment())?,
+            (Some(when), _) if !when.holds(&input, &variables, &self.moment(), &self.fuel)? => false,
+            (_, Some(except)) => !except.holds(&input, &variables, &self.moment(), &self.fuel)?,
             (_, None) => true,
         };
         if !wanted {
@@ -64,7 +65,7 @@ impl Drive<'_> {
     }
 
     fn catch_variables(&self, parent: u32, catch: &Catch, error: &WorkflowError) -> Result<Variables, TaskError> {
-        let input = super::view::value(self.run.scope(parent).input())?;
+        let input = self.value(self.run.scope(parent).input())?;
         let mut variables = self.variables(parent, Some(&input), &|name| catch.uses(name))?;
         variables.insert(catch.as_.clone(), error.to_json());
         Ok(variables)
@@ -73,12 +74,12 @@ impl Drive<'_> {
     fn conditions_hold(&self, catch: &Catch, error: &WorkflowError, variables: &Variables) -> Result<bool, TaskError> {
         let error = error.to_json();
         if let Some(when) = &catch.when
-            && !when.holds(&error, variables, &self.moment())?
+            && !when.holds(&error, variables, &self.moment(), &self.fuel)?
         {
             return Ok(false);
         }
         match &catch.except_when {
-            Some(except) => Ok(!except.holds(&error, variables, &self.moment())?),
+            Some(except) => Ok(!except.holds(&error, variables, &self.moment(), &self.fuel)?),
             None => Ok(true),
         }
     }
@@ -93,11 +94,11 @@ impl Drive<'_> {
     ) -> Result<(), TaskError> {
         let variables = self.variables(scope, Some(input), &|name| template.uses(name))?;
         let text = |template: &Template| {
-            let value = template.evaluate(input, &variables, &self.moment())?;
+            let value = template.evaluate(input, &variables, &self.moment(), &self.fuel)?;
             let odd = || TaskError::new(format!("a field of the error is {value}, not a string"));
             value.as_str().map(str::to_owned).ok_or_else(odd)
         };
-        let status = template.status.evaluate(input, &variables, &self.moment())?;
+        let status = template.status.evaluate(input, &variables, &self.moment(), &self.fuel)?;
         let status = status.as_u64().and_then(|status| u16::try_from(status).ok());
         let pointer = self.current_task(scope).map(|task| task.pointer.clone());
         let error = WorkflowError {
@@ -108,9 +109,10 @@ impl Drive<'_> {
             instance: template.instance.as_ref().map(text).transpose()?.or(pointer),
         };
         let texts = [Some(&error.type_), error.title.as_ref(), error.detail.as_ref(), error.instance.as_ref()];
-        let bytes: usize = texts.into_iter().flatten().map(String::len).sum();
-        if bytes > limits::VALUE_BYTES {
-            return Err(TaskError::new(format!("the error has {bytes} bytes, the limit is {}", limits::VALUE_BYTES)));
+        let (bytes, limit) =
+            (texts.into_iter().flatten().map(|text| json_bytes(text)).sum::<usize>(), limits::FAILURE_BYTES);
+        if bytes > limit {
+            return Err(TaskError::new(format!("the error has {bytes} bytes, the limit is {limit}")));
         }
         self.derive(RunEvent::ErrorRaised { scope, path: address.to_owned(), error });
         Ok(())
@@ -119,10 +121,25 @@ impl Drive<'_> {
     /// A definition that loops without waiting is ended by name; no `catch` may keep it alive.
     pub(crate) fn fault_runaway(&mut self, scope: u32) {
         let detail = format!(
-            "{} tasks were entered without a wait, a step or a retry in between: the definition loops for ever",
-            limits::ENTRIES_WITHOUT_WAIT
+            "{} tasks were entered without a wait, a step or a retry in between (each {} KiB of values that were logged \
+             count as one): the definition loops for ever",
+            limits::ENTRIES_WITHOUT_WAIT,
+            limits::BYTES_PER_ENTRY >> 10
         );
-        let error = self.task_error(scope, error_types::RUNTIME, 500, "Runaway Loop", detail);
+        self.fault(scope, "Runaway Loop", detail);
+    }
+
+    /// So is a run that holds more than one may, and no `catch` helps it either.
+    pub(crate) fn fault_too_large(&mut self, scope: u32) {
+        let detail = format!(
+            "the run holds more than {} MiB in its open tasks: keep large data out of it and pass references",
+            limits::RUN_BYTES >> 20
+        );
+        self.fault(scope, "Run Too Large", detail);
+    }
+
+    fn fault(&mut self, scope: u32, title: &str, detail: String) {
+        let error = self.task_error(scope, error_types::RUNTIME, 500, title, detail);
         self.derive(RunEvent::Failed { error });
     }
 }

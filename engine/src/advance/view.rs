@@ -32,7 +32,10 @@ impl Drive<'_> {
     ) -> Result<Variables, TaskError> {
         let mut variables = Variables::new();
         if uses("context") {
-            variables.insert("context".to_owned(), self.run.context.as_ref().map_or(Ok(Value::Null), value)?);
+            variables.insert(
+                "context".to_owned(),
+                self.run.context.as_ref().map_or(Ok(Value::Null), |context| self.value(context))?,
+            );
         }
         let run = &self.run;
         add_run_variables(&mut variables, self.program, run.id, &run.input, run.started, uses)?;
@@ -58,7 +61,7 @@ impl Drive<'_> {
         }
         if uses("task.input") {
             // As it came, before `input.from`.
-            variable["input"] = value(&self.run.scope(scope).data)?;
+            variable["input"] = self.value(&self.run.scope(scope).data)?;
         }
         Ok(variable)
     }
@@ -77,7 +80,7 @@ impl Drive<'_> {
         match (&opener.kind, &scope.kind) {
             (TaskKind::For(task), ScopeKind::For { items, iteration }) if uses(&task.each) || uses(&task.at) => {
                 if let Some(item) = items.get(*iteration as usize) {
-                    variables.insert(task.each.clone(), value(item)?);
+                    variables.insert(task.each.clone(), self.value(item)?);
                     variables.insert(task.at.clone(), json!(iteration));
                 }
             }
@@ -87,6 +90,14 @@ impl Drive<'_> {
             (_, _) => {}
         }
         Ok(())
+    }
+
+    /// Reads a JSON payload; the work of that is the task's.
+    pub(crate) fn value(&self, payload: &Payload) -> Result<Value, TaskError> {
+        if !self.fuel.burn(payload.len() as u64 / limits::BYTES_READ_PER_FUEL) {
+            return Err(TaskError::new("the task reads too much data again and again: do less in one task"));
+        }
+        value(payload)
     }
 
     /// The time and the seed of this command: the same whenever it is derived again.
@@ -163,6 +174,13 @@ pub(crate) fn value(payload: &Payload) -> Result<Value, TaskError> {
 
 /// Writes a JSON payload, inside the limit of a value.
 pub(crate) fn payload(value: &Value) -> Result<Payload, TaskError> {
+    let depth = depth(value);
+    if depth > limits::VALUE_DEPTH {
+        return Err(TaskError::new(format!(
+            "a value nested {depth} deep came out, the limit is {}",
+            limits::VALUE_DEPTH
+        )));
+    }
     let text = serde_json::to_vec(value).expect("a JSON value can be written");
     if text.len() > limits::VALUE_BYTES {
         return Err(TaskError::new(format!(
@@ -172,4 +190,13 @@ pub(crate) fn payload(value: &Value) -> Result<Payload, TaskError> {
         )));
     }
     Ok(Payload::json(text))
+}
+
+/// 0 for a scalar. A template's own nesting and that of an expression's result are bounded, so this recursion is.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+    }
 }

@@ -2,6 +2,7 @@
 
 use types::Payload;
 
+use super::bounds;
 use crate::command::{Answer, Decision, Outcome};
 use crate::event::{Event, RunEvent};
 use crate::partition::Partition;
@@ -21,7 +22,11 @@ pub(super) fn decide(partition: &Partition, token: &Token, sequence: u64, data: 
     if !run.functions[step.function as usize].stream {
         return Err(Rejection::NotStreaming { step: token.step });
     }
-    super::fits("the chunk", data)?;
+    if data.is_json() {
+        bounds::json("the chunk", data)?
+    } else {
+        bounds::fits("the chunk", data)?
+    }
     let event = RunEvent::ChunkAppended { step: token.step, attempt: token.attempt, sequence, data: data.clone() };
     let events = vec![Event::Run { run: run.id, event }];
     Ok(Decision { events, answer: Answer::ChunkTaken { next_sequence: sequence + 1 } })

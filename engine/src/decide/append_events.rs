@@ -2,6 +2,7 @@
 
 use types::{Offset, Payload, StreamName, StreamOrdinal};
 
+use super::bounds;
 use crate::command::{Answer, AppendEvents, Decision, Outcome, ProducerStamp};
 use crate::event::Event;
 use crate::limits;
@@ -157,7 +158,7 @@ pub(super) fn check_events(name: &StreamName, content_type: Option<&str>, events
             let (expected, got) = (called(content_type), called(event.content_type.as_deref()));
             return Err(Rejection::ContentType { name: name.clone(), expected, got });
         }
-        if content_type.is_none() { super::json("the event", event)? } else { super::fits("the event", event)? }
+        if content_type.is_none() { bounds::json("the event", event)? } else { bounds::fits("the event", event)? }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use types::{Payload, Timestamp};
 
+use super::bounds;
 use crate::command::{Answer, Outcome};
 use crate::event::RunEvent;
 use crate::partition::Partition;
@@ -10,7 +11,7 @@ use crate::token::Token;
 
 pub(super) fn decide(partition: &Partition, token: &Token, output: &Payload, worker: &str, now: Timestamp) -> Outcome {
     let (run, step) = super::held(partition, token)?;
-    super::json("the output", output)?;
+    bounds::json("the output", output)?;
     let (number, attempt) = (token.step, token.attempt);
     let cause = match step.status {
         StepStatus::Cancelling => RunEvent::StepCancelled { step: number, attempt },

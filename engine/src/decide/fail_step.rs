@@ -4,12 +4,11 @@ use types::Timestamp;
 use workflow::WorkflowError;
 use workflow::error as error_types;
 
+use super::bounds;
 use crate::advance::task_in_progress;
 use crate::command::{Answer, Outcome};
 use crate::event::{RunEvent, TimerSet};
-use crate::limits;
 use crate::partition::Partition;
-use crate::rejection::Rejection;
 use crate::retry::{self, Verdict};
 use crate::run::Run;
 use crate::step::{Failure, HEARTBEAT, SCHEDULE_TO_START, START_TO_CLOSE, Step, StepStatus};
@@ -23,32 +22,9 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Outcome {
     let (run, step) = super::held(partition, token)?;
-    check(failure)?;
+    bounds::failure(failure)?;
     let cause = verdict_event(partition, run, token.step, step, failure, retry_after_ms, now);
     Ok(super::batch(partition, run, cause, now, Answer::Done))
-}
-
-/// Refuses what would not fit an event, or could not be read back from one.
-fn check(failure: &Failure) -> Result<(), Rejection> {
-    let (mut bytes, mut count, mut next) = (0, 0, Some(failure));
-    while let Some(one) = next {
-        let texts = [Some(&one.message), Some(&one.kind), one.source.as_ref(), one.stack.as_ref()];
-        bytes += texts.into_iter().flatten().map(String::len).sum::<usize>();
-        if let Some(details) = &one.details {
-            super::json("the failure's details", details)?;
-            bytes += details.len();
-        }
-        (count, next) = (count + 1, one.cause.as_deref());
-    }
-    let limit = limits::VALUE_BYTES;
-    if bytes > limit {
-        return Err(Rejection::TooLarge { what: "the failure", bytes, limit });
-    }
-    let (causes, limit) = (count - 1, limits::FAILURE_CAUSES);
-    if causes > limit {
-        return Err(Rejection::Invalid(format!("the failure names a chain of {causes} causes, the limit is {limit}")));
-    }
-    Ok(())
 }
 
 /// What an attempt's failure comes to.

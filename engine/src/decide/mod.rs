@@ -2,6 +2,7 @@
 
 mod append_chunk;
 mod append_events;
+mod bounds;
 mod cancel_run;
 mod complete_step;
 mod continue_run;
@@ -19,19 +20,32 @@ mod signal_run;
 mod start_run;
 mod trim_streams;
 
-use types::{Payload, RunId, TenantId, Timestamp};
+use types::{RunId, TenantId, Timestamp};
 
 use crate::advance::consequences;
 use crate::command::{Answer, Command, Decision, Outcome};
 use crate::event::{Event, RunEvent};
-use crate::limits;
 use crate::partition::Partition;
 use crate::rejection::Rejection;
 use crate::run::Run;
 use crate::step::Step;
+use crate::stored;
 use crate::token::Token;
 
+pub(crate) use bounds::json_bytes;
+
+/// Decides; an event that could not be read back from the log is refused here, before anybody believes in it.
 pub(crate) fn decide(partition: &Partition, command: &Command, now: Timestamp) -> Outcome {
+    let decision = choose(partition, command, now)?;
+    // What was derived behind a run's cause was looked at when it was derived.
+    let own = |(index, event): &(usize, &Event)| *index == 0 || !matches!(event, Event::Run { .. });
+    for (_, event) in decision.events.iter().enumerate().filter(own) {
+        stored::check(event).map_err(|error| Rejection::Invalid(error.to_string()))?;
+    }
+    Ok(decision)
+}
+
+fn choose(partition: &Partition, command: &Command, now: Timestamp) -> Outcome {
     match command {
         Command::RegisterWorkflow { tenant, name, hash, source } => {
             register_workflow::decide(partition, tenant, name, *hash, source, now)
@@ -103,18 +117,4 @@ fn batch(partition: &Partition, run: &Run, cause: RunEvent, now: Timestamp, answ
     let events = std::iter::once(cause).chain(derived);
     let events = events.map(|event| Event::Run { run: run.id, event }).collect();
     Decision { events, answer }
-}
-
-/// Refuses what is larger than a message of the wire may be.
-fn fits(what: &'static str, payload: &Payload) -> Result<(), Rejection> {
-    let (bytes, limit) = (payload.len(), limits::VALUE_BYTES);
-    if bytes > limit { Err(Rejection::TooLarge { what, bytes, limit }) } else { Ok(()) }
-}
-
-/// Refuses what later tasks could not read.
-fn json(what: &'static str, payload: &Payload) -> Result<(), Rejection> {
-    fits(what, payload)?;
-    serde_json::from_slice::<serde::de::IgnoredAny>(&payload.data)
-        .map(drop)
-        .map_err(|error| Rejection::NotJson { what, why: error.to_string() })
 }

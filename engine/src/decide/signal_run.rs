@@ -2,6 +2,7 @@
 
 use types::{Payload, RunId, TenantId};
 
+use super::bounds;
 use crate::command::{Answer, Decision, Outcome};
 use crate::event::{Event, RunEvent};
 use crate::limits;
@@ -23,7 +24,7 @@ pub(super) fn decide(
     if !(1..=256).contains(&name.len()) || message.is_some_and(|message| message.len() > 256) {
         return Err(Rejection::Invalid("a signal's name has 1 to 256 bytes, its id at most 256".to_owned()));
     }
-    super::json("the signal", payload)?;
+    bounds::json("the signal", payload)?;
     let bytes: usize = run.signals.iter().map(|signal| signal.payload.len()).sum();
     if run.signals.len() >= limits::SIGNALS_PER_RUN || run.signal_ids.len() >= limits::SIGNALS_PER_RUN {
         return Err(Rejection::TooManySignals { run: id, limit: limits::SIGNALS_PER_RUN, what: "signals" });

@@ -2,6 +2,7 @@
 
 use types::Timestamp;
 
+use super::bounds;
 use crate::advance::{consequences, initial_data};
 use crate::command::{Answer, Decision, Outcome, StartRun};
 use crate::event::{Event, RunEvent, Started};
@@ -11,13 +12,14 @@ use crate::row::{StartKey, input_hash};
 use crate::run::Run;
 
 pub(super) fn decide(partition: &Partition, start: &StartRun, now: Timestamp) -> Outcome {
+    bounds::names(start.key.as_ref(), &start.tags)?;
     if let Some(duplicate) = duplicate(partition, start, now)? {
         return Ok(duplicate);
     }
     if partition.runs.contains_key(&start.run) {
         return Err(Rejection::RunExists(start.run));
     }
-    super::json("the input", &start.input)?;
+    bounds::json("the input", &start.input)?;
     let program = partition.programs.get(&start.hash).expect("`needs` named the program");
     let data = initial_data(program, start, now);
     let started = Started {

@@ -6,6 +6,8 @@
 //! a misplaced row is found as well.
 
 use bincode::config::{Configuration, standard};
+use bincode::enc::EncoderImpl;
+use bincode::enc::write::SizeWriter;
 use bincode::{Decode, Encode};
 use bytes::Bytes;
 
@@ -14,6 +16,10 @@ use super::error::StoredError;
 const HEADER_BYTES: usize = 10;
 /// Where the checksum begins: it covers what stands before it.
 const CHECKSUM_AT: usize = 6;
+
+/// The most memory that a stored byte makes its reader claim: an open scope is claimed with some 500 bytes and stored
+/// in ten at least; all else that comes in lists has less to it.
+const CLAIM_PER_BYTE: usize = 64;
 
 /// What a sound envelope holds.
 #[derive(Debug)]
@@ -72,6 +78,18 @@ pub(super) fn write(body: &impl Encode) -> Vec<u8> {
 
 fn write_into(bytes: &mut Vec<u8>, body: &impl Encode) {
     bincode::encode_into_std_write(body, bytes, standard()).expect("a vector takes all bytes");
+}
+
+/// Whether `read` with this limit could read the body back. One so short that nothing in it can claim more is only
+/// measured; a longer one is written and read.
+pub(super) fn check<T: Encode + Decode<()>, const LIMIT: usize>(body: &T) -> Result<(), String> {
+    let mut counter = EncoderImpl::new(SizeWriter::default(), standard());
+    body.encode(&mut counter).map_err(|error| error.to_string())?;
+    let bytes = counter.into_writer().bytes_written;
+    if bytes <= LIMIT / CLAIM_PER_BYTE {
+        return Ok(());
+    }
+    read::<T, LIMIT>(&write(body)).map(drop)
 }
 
 /// Reads a body to its last byte. `LIMIT` bounds the memory that lengths inside it may claim.

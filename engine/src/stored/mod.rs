@@ -84,6 +84,22 @@ pub fn encode(event: &Event, place: Place) -> Encoded {
     }
 }
 
+/// Whether an event could be read back once it is in the log. Nothing else is ever written.
+pub(crate) fn check(event: &Event) -> Result<(), StoredError> {
+    match event {
+        Event::EventAppended { payload, .. } => record::check(payload),
+        Event::Run { event: RunEvent::ChunkAppended { data, .. }, .. } => record::check(data),
+        Event::Run { event: RunEvent::AttemptSuperseded { .. }, .. } => Ok(()),
+        Event::WorkflowRegistered(_)
+        | Event::StreamCreated { .. }
+        | Event::StreamClosed { .. }
+        | Event::StreamDeleted { .. }
+        | Event::StreamSequenced { .. }
+        | Event::Retention(_)
+        | Event::Run { .. } => v1::event::check(event),
+    }
+}
+
 fn kernel_event(event: &Event, place: Place) -> Encoded {
     if let Event::Run { event: RunEvent::Started(started), .. } = event {
         assert_eq!(started.ordinal, place.stream, "a run begins on its own stream");

@@ -49,6 +49,11 @@ fn empty(schema: u16, place: Place) -> Encoded {
     }
 }
 
+/// Whether what headers say of a payload could be read back.
+pub(super) fn check(payload: &Payload) -> Result<(), StoredError> {
+    envelope::check::<_, EVENT_BYTES>(&payload.meta).map_err(|why| StoredError::invalid("attributes", &why))
+}
+
 /// Nothing for plain JSON.
 fn headers_of(payload: &Payload) -> Vec<(Bytes, Bytes)> {
     let mut headers = Vec::new();

@@ -103,3 +103,109 @@ fn a_closed_scope_leaves_only_its_result() {
     assert_eq!(run.timers.len(), 1);
     assert_eq!(kinds(&harness.history(run.id)).iter().filter(|kind| *kind == "ScopeClosed").count(), 201);
 }
+
+const SPIN: &str = "turn: { for: { in: '${ [range(5000)] }' }, do: [ { a: { set: { n: 1 } } } ] }";
+
+/// Fires timers until the run is over, at most `most` times.
+fn fire_until_closed(harness: &mut Harness, run: types::RunId, most: usize) {
+    harness.carry_on();
+    for _ in 0..most {
+        if harness.status(run) != RunStatus::Running {
+            return;
+        }
+        harness.fire_next();
+        harness.carry_on();
+    }
+}
+
+#[test]
+fn a_timer_that_takes_no_time_is_no_wait() {
+    let title = |wait: &str| {
+        let mut harness = Harness::of(&format!("do:\n  - {SPIN}\n  - pause: {{ wait: {wait}, then: turn }}"));
+        let run = harness.start(&json!({}));
+        fire_until_closed(&mut harness, run, 25);
+        harness.run(run).error.as_ref().and_then(|error| error.title.clone())
+    };
+    assert_eq!(title("{ milliseconds: 0 }").as_deref(), Some("Runaway Loop"));
+    assert_eq!(title("{ milliseconds: 1 }"), None);
+}
+
+#[test]
+fn trying_again_at_once_is_no_wait_either() {
+    let title = |delay: &str| {
+        let mut harness = Harness::of(&format!(
+            "do:
+  - t:
+      try: [ {{ {SPIN} }}, {{ no: {{ raise: {{ error: {{ type: 'https://x.example/no', status: 400 }} }} }} }} ]
+      catch: {{ retry: {{ delay: {delay}, limit: {{ attempt: {{ count: 0 }} }} }} }}"
+        ));
+        let run = harness.start(&json!({}));
+        fire_until_closed(&mut harness, run, 25);
+        harness.run(run).error.as_ref().and_then(|error| error.title.clone())
+    };
+    assert_eq!(title("{ milliseconds: 0 }").as_deref(), Some("Runaway Loop"));
+    assert_eq!(title("{ milliseconds: 1 }"), None);
+}
+
+#[test]
+fn what_is_logged_without_a_wait_counts_as_well() {
+    let mut harness = Harness::of(
+        "do:
+  - a: { set: '${ . + \"x\" }' }
+  - b: { set: '${ . + \"x\" }' }
+  - ask: { call: worker, with: { task: t } }",
+    );
+    let run = harness.start(&json!("y".repeat(200_000)));
+    harness.carry_on();
+    let weight = u32::try_from(2 * 200_000 / limits::BYTES_PER_ENTRY).expect("small");
+    assert!(harness.run(run).entries >= weight, "{}", harness.run(run).entries);
+    harness.complete(&json!(1));
+}
+
+#[test]
+fn work_is_bounded_like_events() {
+    let mut harness = Harness::of(
+        "do:\n  - each: { for: { in: '${ [range(9)] }' }, do: [ { a: { set: '${ [range(60000)] | length }' } } ] }",
+    );
+    let run = harness.start(&json!({}));
+    let derived = harness.history(run);
+    assert_eq!(derived.last(), Some(&RunEvent::ContinueOwed));
+    let tasks =
+        |events: &[RunEvent]| events.iter().filter(|event| matches!(event, RunEvent::TaskExited { .. })).count();
+    assert!((1..9).contains(&tasks(&derived)), "{derived:?}");
+    assert!(harness.carry_on() >= 1);
+    assert_eq!(harness.output(run), json!(60_000));
+}
+
+#[test]
+fn the_expressions_of_one_task_are_bounded_together() {
+    let fields: Vec<String> = (0..700).map(|n| format!("f{n}: '${{ [range(40000)] | length }}'")).collect();
+    let mut harness = Harness::of(&format!("do:\n  - a: {{ set: {{ {} }} }}", fields.join(", ")));
+    let run = harness.start(&json!({}));
+    harness.carry_on();
+    let error = harness.run(run).error.clone().expect("it says why");
+    assert_eq!((error.type_.as_str(), error.instance.as_deref()), (workflow::error::EXPRESSION, Some("/do/0/a")));
+    assert!(error.detail.is_some_and(|detail| detail.contains("of its task")));
+}
+
+#[test]
+fn a_value_that_did_not_change_is_logged_once() {
+    let mut harness = Harness::of(
+        "do:
+  - ask: { call: worker, with: { task: t }, input: { from: '${ . }' }, output: { as: '${ . }' }, export: { as: '${ . }' } }
+  - again: { set: '${ . }', export: { as: '${ . }' } }
+output: { as: '${ . }' }",
+    );
+    let run = harness.start(&json!({"n": 1}));
+    harness.complete(&json!({"n": 2}));
+    assert_eq!(harness.output(run), json!({"n": 2}));
+    for event in harness.history(run) {
+        match event {
+            RunEvent::StepScheduled { input, task_input, .. } => assert_eq!((input, task_input), (None, None)),
+            RunEvent::TaskExited { path: None, output, context, .. } => assert!(output.is_none() && context.is_some()),
+            RunEvent::TaskExited { path: Some(_), output, context, .. } => assert_eq!((output, context), (None, None)),
+            RunEvent::Completed { output } => assert_eq!(output, None),
+            _ => {}
+        }
+    }
+}

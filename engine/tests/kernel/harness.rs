@@ -258,7 +258,7 @@ impl Harness {
     }
 
     /// Derives the consequences of every cause again.
-    pub(crate) fn verify(&self, log: &[Logged]) -> Result<(u64, u64), engine::Divergence> {
+    pub(crate) fn verify(&self, log: &[Logged]) -> Result<engine::Verified, engine::Divergence> {
         let mut partition = Partition::new(self.config.clone());
         let mut verifier = Verifier::default();
         for Logged { event, cause, placed, .. } in log {

@@ -1,6 +1,8 @@
 //! The bounds of values: what is too large is refused from outside, and an error that can be caught from inside.
 
-use engine::{AppendEvents, Command, Failure, Rejection, RunStatus, limits};
+use engine::{
+    AppendEvents, Command, Failure, Partition, Rejection, RowImage, RowName, RunEvent, RunStatus, StartRun, limits,
+};
 use serde_json::json;
 use types::{Payload, StreamName, TenantId};
 
@@ -55,7 +57,7 @@ fn a_failure_has_a_largest_depth() {
         (0..causes)
             .fold(Failure::new("io", "no"), |cause, _| Failure { cause: Some(Box::new(cause)), ..Failure::default() })
     };
-    assert!(matches!(harness.refuse(&failing(&token, chain(1_000))), Rejection::Invalid(_)));
+    assert!(matches!(harness.refuse(&failing(&token, chain(1_000))), Rejection::TooMany { count: 999, .. }));
     harness.expect(&failing(&token, chain(100)));
 }
 
@@ -126,6 +128,7 @@ fn the_items_of_all_open_loops_are_bounded_together() {
   - outer: { for: { in: '${ [range(40000)] | map(1) }' }, do: [ { middle: { for: { in: '${ [range(40000)] | map(1) }' }, do: [ { inner: { for: { in: '${ [range(40000)] | map(1) }' }, do: [ { a: { set: { n: 1 } } } ] } } ] } } ] }",
     );
     let run = harness.start(&json!({}));
+    harness.carry_on();
     let run = harness.run(run);
     assert_eq!(run.status, RunStatus::Failed);
     let error = run.error.clone().expect("it says why");
@@ -160,4 +163,122 @@ fn a_result_after_its_run_was_over_does_not_count() {
     harness.expect(&failing(&token, Failure::new("final", "no")));
     assert_eq!(harness.status(run), RunStatus::Failed);
     assert_eq!(harness.refuse(&completion(&token, &json!(1))), Rejection::StaleAttempt);
+}
+
+#[test]
+fn a_start_has_a_longest_key_and_a_largest_number_of_tags() {
+    let mut harness = Harness::of(STEP);
+    let mut start = |change: &dyn Fn(&mut StartRun)| {
+        let mut start = harness.start_command("flow", &json!({}));
+        change(&mut start);
+        harness.send(&Command::StartRun(Box::new(start))).map(drop)
+    };
+    let tags = |count: usize, bytes: usize| vec![("t".to_owned(), "x".repeat(bytes)); count];
+    let limit = limits::TAGS;
+    let many = start(&|start| start.tags = tags(390_000, 0));
+    assert_eq!(many, Err(Rejection::TooMany { what: "tags", count: 390_000, limit }));
+    let wordy = start(&|start| start.tags = tags(limit, limits::TAG_BYTES / limit));
+    assert!(matches!(wordy, Err(Rejection::TooLarge { what: "all tags together", .. })));
+    let long = start(&|start| start.key = Some("k".repeat(limits::KEY_BYTES + 1)));
+    assert!(matches!(long, Err(Rejection::TooLarge { what: "the key", .. })));
+    let most = start(&|start| {
+        start.tags = tags(limit, limits::TAG_BYTES / limit - 1);
+        start.key = Some("k".repeat(limits::KEY_BYTES));
+    });
+    assert_eq!(most, Ok(()));
+}
+
+#[test]
+fn what_a_value_says_of_itself_is_bounded() {
+    let mut harness = Harness::of(STEP);
+    harness.start(&json!({}));
+    let token = harness.offer().token;
+    let mut chunk = |content_type: Option<String>, meta: Vec<(String, String)>| {
+        let data = Payload { content_type, meta, ..Payload::json("1") };
+        harness.send(&Command::AppendChunk { token: token.clone(), sequence: 0, data }).map(drop)
+    };
+    let kind = Some("x".repeat(limits::CONTENT_TYPE_BYTES + 1));
+    assert!(matches!(chunk(kind, Vec::new()), Err(Rejection::TooLarge { what: "the content type", .. })));
+    let attributes = vec![(String::new(), String::new()); limits::ATTRIBUTES + 1];
+    assert!(matches!(chunk(None, attributes), Err(Rejection::TooMany { .. })));
+    assert_eq!(chunk(None, vec![(String::new(), String::new()); limits::ATTRIBUTES]), Ok(()));
+}
+
+/// As JSON a control character takes six bytes: what readers get must fit their window.
+#[test]
+fn a_failure_is_measured_as_its_readers_see_it() {
+    let mut harness = Harness::of(STEP);
+    harness.start(&json!({}));
+    let token = harness.offer().token;
+    let failure = Failure::new("flaky", "\u{1}".repeat(limits::FAILURE_BYTES / 6 + 1));
+    assert!(matches!(harness.refuse(&failing(&token, failure)), Rejection::TooLarge { what: "the failure", .. }));
+}
+
+#[test]
+fn what_some_reader_could_not_read_is_refused_at_every_door() {
+    let mut harness = Harness::of(STEP);
+    let run = harness.start(&json!({}));
+    let token = harness.offer().token;
+    let deep = format!("{}{}", "[".repeat(limits::VALUE_DEPTH + 1), "]".repeat(limits::VALUE_DEPTH + 1));
+    for text in ["1e999", r#""\ud800""#, &deep, "{"] {
+        let odd = || Payload::json(text.to_owned());
+        let mut start = harness.start_command("flow", &json!({}));
+        start.input = odd();
+        let append = AppendEvents {
+            tenant: TenantId::default(),
+            name: StreamName::new("a").expect("valid"),
+            events: vec![odd()],
+            producer: None,
+            expected: None,
+            sequence: None,
+            create: true,
+            close: false,
+        };
+        let (tenant, name) = (TenantId::default(), "s".to_owned());
+        let commands = [
+            Command::StartRun(Box::new(start)),
+            Command::AppendEvents(Box::new(append)),
+            Command::SignalRun { tenant, run, name, id: None, payload: odd() },
+            Command::CompleteStep { token: token.clone(), output: odd(), worker: String::new() },
+            Command::AppendChunk { token: token.clone(), sequence: 0, data: odd() },
+            failing(&token, Failure { details: Some(odd()), ..Failure::new("flaky", "no") }),
+        ];
+        for command in commands {
+            assert!(matches!(harness.refuse(&command), Rejection::NotJson { .. }), "{text}: {command:?}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_nests_too_deep_is_an_error_of_its_task() {
+    let nested =
+        |depth: usize| format!("{}${{ . }}{}", "{ a: ".repeat(depth), " }".repeat(depth)).replace("${ . }", "'${ . }'");
+    let mut harness = Harness::of(&format!("do:\n  - a: {{ set: {} }}", nested(50)));
+    let mut input = json!(1);
+    for _ in 0..limits::VALUE_DEPTH - 2 {
+        input = json!([input]);
+    }
+    let run = harness.start(&input);
+    let run = harness.run(run);
+    assert_eq!(run.status, RunStatus::Failed);
+    let detail = run.error.as_ref().and_then(|error| error.detail.clone()).expect("it says why");
+    assert!(detail.contains("nested 148 deep"), "{detail}");
+}
+
+#[test]
+fn a_run_that_holds_too_much_is_ended_by_name() {
+    let mut harness = Harness::of(STEP);
+    let run = harness.start(&json!({}));
+    let offer = harness.offer();
+    let mut large = harness.run(run).clone();
+    let mut function = large.functions[0].clone();
+    function.retry.non_retryable = vec!["x".repeat(256); 64];
+    large.functions.resize(limits::RUN_BYTES / (64 * 256) + 1, function);
+    let mut partition = Partition::new(harness.config.clone());
+    partition.admit_program(large.hash, harness.programs[&large.hash].clone());
+    partition.admit(RowName::OpenRun(run), RowImage::Run(Box::new(large)));
+    let decision = partition.decide(&completion(&offer.token, &json!(1)), harness.now).expect("it is taken");
+    let last = crate::harness::run_events(decision.events).pop();
+    let Some(RunEvent::Failed { error }) = last else { panic!("it ends: {last:?}") };
+    assert_eq!(error.title.as_deref(), Some("Run Too Large"));
 }

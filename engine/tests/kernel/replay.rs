@@ -29,7 +29,8 @@ fn honest() -> Harness {
 #[test]
 fn an_honest_log_passes_and_says_what_was_compared() {
     let harness = honest();
-    let (causes, compared) = harness.verify(&harness.log).expect("it is honest");
+    let engine::Verified { causes, compared, unverified } = harness.verify(&harness.log).expect("it is honest");
+    assert_eq!(unverified, 0);
     assert_eq!(causes, 5, "start, failure, timer, result, timer; a chunk has no consequences");
     let consequences = harness.log.iter().filter(|logged| !logged.cause).count();
     assert_eq!(compared, consequences as u64);
@@ -133,7 +134,8 @@ fn a_run_whose_definition_is_unknown_is_passed_over_and_counted() {
             .expect("nothing to compare");
         partition.apply(event, *placed, &mut Vec::new());
     }
-    assert_eq!((verifier.causes, verifier.compared, verifier.unverified), (0, 0, 5));
+    let verified = verifier.finish(partition.next_position()).expect("nothing is missing");
+    assert_eq!(verified, engine::Verified { causes: 0, compared: 0, unverified: 5 });
 }
 
 /// A log with loops, a `try`, retries and a cancellation besides.

@@ -104,6 +104,13 @@ pub(crate) static KEYS: &[Key] = &[
         "Threads that decide, each for its share of the partitions. `auto`: one per core, at most one per partition.",
     ),
     whole("node.drain_ms", "30000", 0, HOUR_MS, "How long a stop waits for what is in flight before it cuts it off."),
+    whole(
+        "node.state_memory_mib",
+        "128",
+        1,
+        65_536,
+        "Memory that open runs may hold; when it is used up, new runs are refused with a pause.",
+    ),
     other("node.log_format", "pretty", choice(&["pretty", "json"], &[]), "Lines for people or for machines."),
     other("node.log_level", "info", Kind::LogLevel, "What is logged; by module too: `info,node::dispatcher=debug`."),
     other(

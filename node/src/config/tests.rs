@@ -43,6 +43,7 @@ fn the_defaults_are_the_documented_ones() {
         ),
         driver_threads: 1,
         drain_ms: 30000,
+        state_memory_bytes: 134217728,
         log_format: Pretty,
         log_level: LogLevel(
             "info",
@@ -397,7 +398,7 @@ fn flags_name_what_they_do_not_know() {
     let check = |key: &str| sentences(from_flags(&[(key, "1")]));
     insta::assert_snapshot!(check("node.partition"), @"--set node.partition: there is no `partition` in `node`; did you mean `partitions`? (unknown_key)");
     insta::assert_snapshot!(check("partitions"), @"--set partitions: there is no `partitions` at the top; did you mean `node.partitions`? (unknown_key)");
-    insta::assert_snapshot!(check("node"), @"--set node: `node` is a section; below it may stand `data_dir`, `listen`, `admin_listen`, `partitions`, `driver_threads`, `drain_ms`, `log_format`, `log_level` (wrong_kind)");
+    insta::assert_snapshot!(check("node"), @"--set node: `node` is a section; below it may stand `data_dir`, `listen`, `admin_listen`, `partitions`, `driver_threads`, `drain_ms`, `state_memory_mib`, `log_format`, `log_level` (wrong_kind)");
     insta::assert_snapshot!(check("nothing.like.it"), @"--set nothing.like.it: there is no `it` in `nothing.like`; docs/configuration.md lists all settings (unknown_key)");
 }
 

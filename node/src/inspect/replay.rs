@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::{Digest, Divergence, Event, Partition, PartitionConfig, Verifier};
+use engine::{Definition, Digest, Divergence, Event, Partition, PartitionConfig, Verified, Verifier};
 use storage::{Log, ReadError, Row, RowKey, RowKind, Rows};
 use thiserror::Error;
 use types::{PartitionId, Position, WorkflowHash};
@@ -17,6 +17,8 @@ use crate::recovery;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplayReport {
     pub partitions: Vec<PartitionReplay>,
+    /// Definitions in the log that this version does not compile, each with the first reason.
+    pub uncompiled: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct PartitionReplay {
     /// Causes whose consequences were derived again, and how many events were compared; 0 without `verify`.
     pub causes: u64,
     pub compared: u64,
+    /// Causes from which nothing could be derived, because their definition is not in the log or does not compile.
+    pub unverified: u64,
 }
 
 /// Why a replay stopped.
@@ -38,6 +42,11 @@ pub struct PartitionReplay {
 pub enum ReplayError {
     #[error(transparent)]
     Lane(#[from] LaneError),
+    /// A definition's source is not what its hash says.
+    #[error(
+        "partition {partition}, position {position}: the source of definition {name} is not the one that was registered"
+    )]
+    Definition { partition: PartitionId, position: Position, name: String },
     /// The log was changed after it was written, or by a kernel that decides otherwise.
     #[error(
         "partition {partition}, position {}: the log does not say what follows from its causes\n  logged:  {}\n  derived: {}",
@@ -57,17 +66,37 @@ pub fn replay(
     verify: bool,
     mut progress: impl FnMut(PartitionId, Position, Position),
 ) -> Result<ReplayReport, ReplayError> {
-    let mut definitions = BTreeMap::new();
+    let mut definitions = Definitions::default();
     let mut report = ReplayReport::default();
     // The system partition comes first: it holds the definitions that the others run.
     for id in log.partitions().partitions() {
         let replayed = replay_partition(id, log, config, verify, &mut definitions, &mut progress)?;
         report.partitions.push(replayed);
     }
+    report.uncompiled = definitions.uncompiled;
     Ok(report)
 }
 
-type Definitions = BTreeMap<WorkflowHash, Arc<Program>>;
+/// Those met so far.
+#[derive(Debug, Default)]
+struct Definitions {
+    programs: BTreeMap<WorkflowHash, Arc<Program>>,
+    uncompiled: Vec<String>,
+}
+
+impl Definitions {
+    /// `false`: the source is not the one that the hash is of.
+    fn add(&mut self, definition: &Definition) -> bool {
+        match workflow::compile(&definition.source) {
+            Ok(program) => drop(self.programs.insert(definition.hash, Arc::new(program))),
+            Err(problems) => {
+                let why = problems.first().map_or_else(String::new, ToString::to_string);
+                self.uncompiled.push(format!("{}: {why}", definition.name));
+            }
+        }
+        WorkflowHash::of(&definition.source) == definition.hash
+    }
+}
 
 fn replay_partition(
     id: PartitionId,
@@ -83,8 +112,9 @@ fn replay_partition(
     let end = bounds.end;
     if bounds.trimmed {
         let digest = partition.digest();
-        let (events, open_runs, causes, compared) = (0, 0, 0, 0);
-        return Ok(PartitionReplay { partition: id, events, trimmed: true, digest, open_runs, causes, compared });
+        let (events, open_runs, causes, compared, unverified) = (0, 0, 0, 0, 0);
+        let trimmed = true;
+        return Ok(PartitionReplay { partition: id, events, trimmed, digest, open_runs, causes, compared, unverified });
     }
     let diverged = |divergence| ReplayError::Diverged { partition: id, divergence: Box::new(divergence) };
     while partition.next_position() < end {
@@ -99,12 +129,14 @@ fn replay_partition(
         }
         for stored in &page {
             let event = recovery::decode(id, &partition, stored)?;
-            if let Event::WorkflowRegistered(definition) = &event {
-                let program = workflow::compile(&definition.source).ok();
-                definitions.extend(program.map(|program| (definition.hash, Arc::new(program))));
+            if let Event::WorkflowRegistered(definition) = &event
+                && !definitions.add(definition)
+            {
+                let (position, name) = (stored.position, definition.name.to_string());
+                return Err(ReplayError::Definition { partition: id, position, name });
             }
             if verify {
-                let program = |hash| definitions.get(&hash).cloned();
+                let program = |hash| definitions.programs.get(&hash).cloned();
                 let (position, time) = (stored.position, stored.record.time);
                 verifier
                     .observe(&partition, &event, stored.record.cause, position, time, program)
@@ -114,10 +146,11 @@ fn replay_partition(
         }
     }
     progress(id, end, end);
-    let (causes, compared) = if verify { verifier.finish(end).map_err(&diverged)? } else { (0, 0) };
+    let verified = if verify { verifier.finish(end).map_err(&diverged)? } else { Verified::default() };
+    let Verified { causes, compared, unverified } = verified;
     let open_runs = partition.runs().filter(|run| !run.status.is_closed()).count() as u64;
     let (events, digest) = (end.value(), partition.digest());
-    Ok(PartitionReplay { partition: id, events, trimmed: false, digest, open_runs, causes, compared })
+    Ok(PartitionReplay { partition: id, events, trimmed: false, digest, open_runs, causes, compared, unverified })
 }
 
 /// A replay from the beginning needs no rows: everything was created on the way.

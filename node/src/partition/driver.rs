@@ -1,13 +1,13 @@
 //! A driver: one thread that takes its partitions' requests through the lane's verbs, whole batches at a time, and
 //! lets out what has become durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Answer, Command, Effect, Partition};
 use storage::{AppendBatch, AppendError};
-use types::{PartitionId, Position, Refusal};
+use types::{PartitionId, Position, Refusal, RunId};
 
 use super::host::Host;
 use super::lane::{Lane, LaneError, Leaving};
@@ -40,8 +40,8 @@ impl std::fmt::Debug for Request {
 /// From inside the node.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// A batch is durable, or nobody can say.
-    Durable(PartitionId, Result<Position, AppendError>),
+    /// A batch is durable, or nobody can say. With the position of its rows, where it has any.
+    Durable(PartitionId, Result<Position, AppendError>, Option<Position>),
     /// A command that the node owes itself: a continuation, a lost attempt, a dropped step.
     Command(PartitionId, Box<Command>),
     /// Rows are to be written, so that recovery needs less of the log.
@@ -55,6 +55,9 @@ pub(crate) struct Driver {
     lanes: BTreeMap<PartitionId, Lane<Release>>,
     /// What the node owes itself and cannot write down while the disk is full. Bounded like the notices it came by.
     deferred: Vec<(PartitionId, Box<Command>)>,
+    /// Long derivations that are to go on, in the order in which they were cut.
+    owed: VecDeque<(PartitionId, RunId)>,
+    stopping: bool,
     failed: bool,
 }
 
@@ -64,14 +67,16 @@ impl Driver {
         mailbox: Arc<Mailbox<Request, Notice>>,
         lanes: BTreeMap<PartitionId, Lane<Release>>,
     ) -> Self {
-        Self { host, mailbox, lanes, deferred: Vec::new(), failed: false }
+        Self { host, mailbox, lanes, deferred: Vec::new(), owed: VecDeque::new(), stopping: false, failed: false }
     }
 
-    /// Runs until the mailbox is stopped and all that was taken is durable, then leaves a checkpoint.
+    /// Runs until the mailbox is stopped and all that was taken is durable, then leaves a checkpoint. Once it is
+    /// stopped no run moves by itself: what timers and continuations are due is due again at the next start.
     pub(crate) fn run(mut self) -> Result<(), LaneError> {
         loop {
             let delivery = self.mailbox.take(self.patience(), limits::REQUESTS_PER_TURN);
             self.catch_up()?;
+            self.stopping = delivery.stopping;
             for notice in delivery.notices {
                 self.take_notice(notice)?;
             }
@@ -81,9 +86,13 @@ impl Driver {
                 }
                 self.flush(partition);
             }
-            self.fire_timers()?;
+            if !self.stopping {
+                self.fire_timers()?;
+                self.carry_on()?;
+                self.leave_overdue_checkpoints();
+            }
             self.release_all();
-            if delivery.stopping && (self.failed || self.is_idle()) {
+            if self.stopping && (self.failed || self.is_idle()) {
                 break;
             }
         }
@@ -118,6 +127,9 @@ impl Driver {
         if !self.may_write() {
             return Duration::from_millis(limits::DISK_FULL_PATIENCE_MS);
         }
+        if !self.owed.is_empty() && !self.stopping {
+            return Duration::ZERO;
+        }
         let now = self.host.now();
         let next = self.lanes.values().filter_map(|lane| lane.partition().next_wake()).min();
         let wait_ms = next.map_or(1_000, |due| due.millis_since(now)).min(1_000);
@@ -126,19 +138,27 @@ impl Driver {
 
     fn take_notice(&mut self, notice: Notice) -> Result<(), LaneError> {
         match notice {
-            Notice::Durable(partition, Ok(end)) => self.lane(partition).durable(end),
-            Notice::Durable(_, Err(error)) => self.fail(&error),
+            Notice::Durable(partition, Ok(end), rows) => {
+                let lane = self.lane(partition);
+                lane.durable(end);
+                if let Some(position) = rows {
+                    lane.rows_written(position);
+                }
+            }
+            Notice::Durable(_, Err(error), _) => self.fail(&error),
             Notice::Command(partition, command) => self.owe(partition, command)?,
             Notice::Checkpoint(partition) => {
                 let batch = self.lane(partition).checkpoint();
-                self.append(partition, batch);
+                self.append(batch);
             }
         }
         Ok(())
     }
 
     fn owe(&mut self, partition: PartitionId, command: Box<Command>) -> Result<(), LaneError> {
-        if self.may_write() {
+        if let Command::ContinueRun { run } = *command {
+            self.owed.push_back((partition, run));
+        } else if self.may_write() {
             self.decide(partition, &command, |_, _| None)?;
             self.flush(partition);
         } else {
@@ -148,17 +168,25 @@ impl Driver {
     }
 
     fn take_request(&mut self, partition: PartitionId, request: Request) -> Result<(), LaneError> {
-        let host = self.host.clone();
         match request {
             // What frees room is let through: the ballast and the floor are there for it.
             Request::Command { command, answer } if !self.may_write() && !frees_room(&command) => {
-                let refusal = disk::full(&host.space);
-                self.lane(partition).look(&[], host.rows.as_ref(), |state| answer(state, Err(refusal)))
+                let refusal = disk::full(&self.host.space);
+                self.lane(partition).tell(|state| answer(state, Err(refusal)));
+                Ok(())
             }
             Request::Command { command, answer } => {
+                if let Some(refusal) = self.host.state.refuse(&command) {
+                    self.lane(partition).tell(|state| answer(state, Err(refusal)));
+                    return Ok(());
+                }
                 self.decide(partition, &command, |state, outcome| Some(answer(state, outcome)))
             }
-            Request::Query(query) => query.look(self.lane(partition), &host),
+            Request::Query(query) => {
+                let host = self.host.clone();
+                query.look(self.lane(partition), &host);
+                Ok(())
+            }
         }
     }
 
@@ -171,10 +199,20 @@ impl Driver {
         let (host, now) = (self.host.clone(), self.host.now());
         let lane = self.lane(partition);
         host.metrics.commands.inc();
-        lane.take(command, now, host.rows.as_ref(), &host.catalogue, |state, outcome| {
-            host.metrics.rejections.inc_by(u64::from(outcome.is_err()));
-            answer(state, outcome.map_err(|rejection| translate::refusal(&rejection)))
-        })?;
+        match lane.prefetch(command, host.rows.as_ref(), &host.catalogue) {
+            Ok(()) => lane.decide(command, now, |state, outcome| {
+                host.metrics.rejections.inc_by(u64::from(outcome.is_err()));
+                answer(state, outcome.map_err(|rejection| translate::refusal(&rejection)))
+            }),
+            Err(error @ (LaneError::Read { .. } | LaneError::Row { .. })) => {
+                host.note_unreadable(&error);
+                if let Some(refused) = answer(lane.partition(), Err(translate::unreadable(&error))) {
+                    lane.tell(|_| refused);
+                }
+            }
+            Err(error @ (LaneError::Fold { .. } | LaneError::Program { .. })) => return Err(error),
+        }
+        host.state.set(partition, lane.partition().open_bytes());
         if lane.is_full() {
             self.flush(partition);
         }
@@ -183,14 +221,40 @@ impl Driver {
 
     fn flush(&mut self, partition: PartitionId) {
         if let Some(batch) = self.lane(partition).flush() {
-            self.append(partition, batch);
+            self.append(batch);
         }
     }
 
-    fn append(&self, partition: PartitionId, batch: AppendBatch) {
-        let mailbox = self.mailbox.clone();
-        let on_durable = Box::new(move |result| mailbox.notify(Notice::Durable(partition, result)));
+    fn append(&self, batch: AppendBatch) {
+        let (partition, mailbox) = (batch.partition, self.mailbox.clone());
+        let rows = (!batch.rows.is_empty()).then(|| batch.expected.after(batch.records.len() as u64));
+        let on_durable = Box::new(move |result| mailbox.notify(Notice::Durable(partition, result, rows)));
         self.host.log.append(batch, on_durable);
+    }
+
+    /// Lets long derivations go on, a few of them.
+    fn carry_on(&mut self) -> Result<(), LaneError> {
+        if !self.may_write() {
+            return Ok(());
+        }
+        for _ in 0..limits::CONTINUES_PER_TURN {
+            let Some((partition, run)) = self.owed.pop_front() else { break };
+            self.decide(partition, &Command::ContinueRun { run }, |_, _| None)?;
+            self.flush(partition);
+        }
+        Ok(())
+    }
+
+    /// Closed runs leave the memory of quiet partitions as well.
+    fn leave_overdue_checkpoints(&mut self) {
+        if !self.may_write() {
+            return;
+        }
+        let now = self.host.now();
+        let overdue = self.lanes.values_mut().filter(|lane| lane.is_checkpoint_overdue(now)).map(Lane::checkpoint);
+        for batch in overdue.collect::<Vec<_>>() {
+            self.append(batch);
+        }
     }
 
     /// A timer may be late, also because the disk is full; it is never early.

@@ -8,7 +8,9 @@ use tokio::sync::watch;
 use types::{History, PartitionCount, PartitionId, Timestamp};
 
 use super::driver::{Notice, Request};
+use super::lane::LaneError;
 use super::mailbox::Mailbox;
+use super::state_memory::StateMemory;
 use crate::catalogue::Catalogue;
 use crate::clock::LogClock;
 use crate::dispatcher::{Dispatcher, Owed};
@@ -34,13 +36,16 @@ pub(crate) struct Host {
     pub(crate) mailboxes: OnceLock<Vec<Arc<Mailbox<Request, Notice>>>>,
     /// Where a read tells that it met damage. Set once at the start.
     pub(crate) suspicions: OnceLock<Sender<Word>>,
+    pub(crate) state: StateMemory,
     /// Why the node has to stop.
     pub(crate) fatal: watch::Sender<Option<String>>,
 }
 
 impl Host {
-    pub(crate) fn rows(&self) -> Arc<dyn Rows> {
-        self.rows.clone()
+    /// Says that something could not be read: for whom, the answer tells.
+    pub(crate) fn note_unreadable(&self, error: &LaneError) {
+        self.metrics.unreadable.inc();
+        tracing::error!(%error, "what was asked for cannot be read; the asker is refused, the node goes on");
     }
 
     pub(crate) fn fanout(&self) -> &Fanout {

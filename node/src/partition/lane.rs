@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::{Answer, Command, Definition, Effect, Event, Need, Partition, Placed, Rejection, stored};
+use engine::{Answer, Command, Definition, Effect, Event, Need, Partition, Placed, Rejection, RowName, stored};
 use storage::{AppendBatch, Log, ReadError, Record, Row, RowChange, RowKey, Rows};
 use thiserror::Error;
-use types::{Offset, PartitionId, Position, StreamOrdinal, Timestamp, WorkflowHash};
+use types::{Offset, PartitionId, Position, RunId, StreamOrdinal, Timestamp, WorkflowHash};
 use workflow::Program;
 
 use super::gate::Gate;
@@ -50,6 +50,8 @@ pub struct LaneLimits {
     pub rows_kept: usize,
     /// Bytes of a batch.
     pub batch_bytes: usize,
+    /// What closed runs may hold in memory before a checkpoint, after which they leave it.
+    pub closed_bytes: usize,
 }
 
 impl Default for LaneLimits {
@@ -58,6 +60,7 @@ impl Default for LaneLimits {
             records_per_checkpoint: limits::RECORDS_PER_CHECKPOINT,
             rows_kept: limits::ROWS_KEPT,
             batch_bytes: limits::BATCH_BYTES,
+            closed_bytes: limits::CLOSED_BYTES,
         }
     }
 }
@@ -69,7 +72,7 @@ pub enum LaneError {
     Read { partition: PartitionId, source: ReadError },
     #[error("partition {partition}, position {position}: {what}; the log says what this version cannot fold")]
     Fold { partition: PartitionId, position: Position, what: String },
-    #[error("partition {partition}: row {name} is damaged: {what}")]
+    #[error("partition {partition}: the row of {name} is damaged: {what}")]
     Row { partition: PartitionId, name: String, what: String },
     #[error("partition {partition}: definition {hash} is not known, though a run uses it")]
     Program { partition: PartitionId, hash: WorkflowHash },
@@ -88,6 +91,10 @@ pub struct Lane<R> {
     since_checkpoint: usize,
     /// The position of the last checkpoint's rows.
     checkpointed: Position,
+    /// Since when a closed run waits for the next checkpoint.
+    closed_since: Option<Timestamp>,
+    /// Closed runs that were fetched for what is being decided or looked at.
+    fetched: Vec<RunId>,
     limits: LaneLimits,
 }
 
@@ -111,6 +118,8 @@ impl<R> Lane<R> {
             flushed: end,
             since_checkpoint: folded,
             checkpointed: end,
+            closed_since: None,
+            fetched: Vec::new(),
             limits: LaneLimits::default(),
         })
     }
@@ -140,6 +149,17 @@ impl<R> Lane<R> {
         answer: impl FnOnce(&Partition, Result<Answer, Rejection>) -> Option<R>,
     ) -> Result<(), LaneError> {
         self.prefetch(command, rows, programs)?;
+        self.decide(command, now, answer);
+        Ok(())
+    }
+
+    /// Takes a command whose rows are there.
+    pub fn decide(
+        &mut self,
+        command: &Command,
+        now: Timestamp,
+        answer: impl FnOnce(&Partition, Result<Answer, Rejection>) -> Option<R>,
+    ) {
         let (mut effects, mut moved, mut definitions) = (Vec::new(), BTreeMap::new(), Vec::new());
         let outcome = match self.partition.decide(command, now) {
             Ok(decision) => {
@@ -157,7 +177,10 @@ impl<R> Lane<R> {
         let answer = answer(&self.partition, outcome);
         let leaving = Leaving { answer, effects, moved: moved.into_values().collect(), definitions };
         self.gate.hold(self.partition.next_position(), leaving);
-        Ok(())
+        if self.partition.closed_bytes() > 0 {
+            self.closed_since.get_or_insert(now);
+        }
+        self.forget_fetched();
     }
 
     /// Makes rows of a name present, then holds what `answer` makes of the state at the gate.
@@ -167,13 +190,27 @@ impl<R> Lane<R> {
         rows: &dyn Rows,
         answer: impl FnOnce(&Partition) -> R,
     ) -> Result<(), LaneError> {
-        for need in needs {
-            self.fetch(need, rows, &NoPrograms)?;
-        }
+        self.prepare(needs, rows)?;
+        self.tell(answer);
+        Ok(())
+    }
+
+    /// Makes rows of a name present, for `tell`.
+    pub fn prepare(&mut self, needs: &[Need], rows: &dyn Rows) -> Result<(), LaneError> {
+        needs.iter().try_for_each(|need| self.fetch(need, rows, &NoPrograms))
+    }
+
+    /// Holds what `answer` makes of the state at the gate.
+    pub fn tell(&mut self, answer: impl FnOnce(&Partition) -> R) {
         let answer = Some(answer(&self.partition));
         let leaving = Leaving { answer, effects: Vec::new(), moved: Vec::new(), definitions: Vec::new() };
         self.gate.hold(self.partition.next_position(), leaving);
-        Ok(())
+        self.forget_fetched();
+    }
+
+    /// A closed run is in memory for as long as it is looked at.
+    fn forget_fetched(&mut self) {
+        self.fetched.drain(..).for_each(|run| self.partition.put_away(run));
     }
 
     fn take_event(
@@ -198,7 +235,8 @@ impl<R> Lane<R> {
         self.partition.apply(event, placed, effects);
     }
 
-    fn prefetch(&mut self, command: &Command, rows: &dyn Rows, programs: &dyn Programs) -> Result<(), LaneError> {
+    /// Makes present what a command needs, for `decide`.
+    pub fn prefetch(&mut self, command: &Command, rows: &dyn Rows, programs: &dyn Programs) -> Result<(), LaneError> {
         // A row may name a program, so a second round can be needed; never a third.
         for _ in 0..2 {
             let needs = self.partition.needs(command);
@@ -214,7 +252,12 @@ impl<R> Lane<R> {
 
     fn fetch(&mut self, need: &Need, rows: &dyn Rows, programs: &dyn Programs) -> Result<(), LaneError> {
         match need {
-            Need::Row(name) => crate::recovery::fetch_row(self.id, &mut self.partition, name, rows),
+            Need::Row(name) => {
+                if let RowName::ClosedRun(run) = name {
+                    self.fetched.push(*run);
+                }
+                crate::recovery::fetch_row(self.id, &mut self.partition, name, rows)
+            }
             Need::Program(hash) => {
                 let unknown = LaneError::Program { partition: self.id, hash: *hash };
                 self.partition.admit_program(*hash, programs.program(*hash).ok_or(unknown)?);
@@ -230,7 +273,8 @@ impl<R> Lane<R> {
 
     /// What is to be appended, with the rows of a checkpoint when one is due. `None`: nothing.
     pub fn flush(&mut self) -> Option<AppendBatch> {
-        let due = self.since_checkpoint >= self.limits.records_per_checkpoint;
+        let due = self.since_checkpoint >= self.limits.records_per_checkpoint
+            || self.partition.closed_bytes() >= self.limits.closed_bytes;
         if self.unflushed.is_empty() && !due {
             return None;
         }
@@ -249,8 +293,20 @@ impl<R> Lane<R> {
         self.flush().expect("a checkpoint that is due is a batch")
     }
 
+    /// Whether closed runs wait for a checkpoint for so long that one is worth its rows.
+    pub fn is_checkpoint_overdue(&self, now: Timestamp) -> bool {
+        self.closed_since.is_some_and(|since| now.millis_since(since) >= limits::CLOSED_KEPT_MS)
+    }
+
+    /// Learns that the rows of the checkpoint at this position can be read: what they hold may leave memory.
+    pub fn rows_written(&mut self, position: Position) {
+        if position == self.checkpointed {
+            self.partition.evict(self.limits.rows_kept);
+        }
+    }
+
     fn checkpoint_rows(&mut self) -> Vec<RowChange> {
-        self.since_checkpoint = 0;
+        (self.since_checkpoint, self.closed_since) = (0, None);
         if self.gate.durable_end() > self.checkpointed {
             // A record behind the last checkpoint is durable, so its rows are too, also when they went alone: what it
             // wrote can be read back, and memory may forget it.

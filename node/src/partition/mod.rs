@@ -6,6 +6,7 @@ mod host;
 mod lane;
 mod mailbox;
 mod query;
+mod state_memory;
 
 pub(crate) use driver::{Driver, Notice, Request, answer};
 pub use gate::Gate;
@@ -13,3 +14,4 @@ pub(crate) use host::Host;
 pub use lane::{Lane, LaneError, LaneLimits, Leaving, Moved, Programs};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use query::{AttemptView, Query, Release};
+pub(crate) use state_memory::StateMemory;

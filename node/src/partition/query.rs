@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use engine::{Need, RowName, StreamKey, Token};
+use engine::{Need, Partition, RowName, StreamKey, Token};
 use gateway::backend::{ListRuns, RunInfo};
 use tokio::sync::oneshot;
-use types::{Code, Refusal, RunId, StreamOrdinal, TenantId};
+use types::{Code, PartitionId, Refusal, RunId, StreamOrdinal, TenantId};
 
 use super::host::Host;
-use super::lane::{Lane, LaneError};
+use super::lane::Lane;
 use crate::fanout::Followed;
 use crate::functions::FunctionName;
 use crate::translate;
@@ -63,72 +63,86 @@ pub(crate) enum AttemptView {
 }
 
 impl Query {
-    /// Looks, and holds the answer at the lane's gate.
-    pub(crate) fn look(self, lane: &mut Lane<Release>, host: &Arc<Host>) -> Result<(), LaneError> {
-        let (id, rows) = (lane.id(), host.rows());
+    /// Looks, and holds the answer at the lane's gate. A row that cannot be read is an answer too.
+    pub(crate) fn look(self, lane: &mut Lane<Release>, host: &Arc<Host>) {
+        let needs = self.needs(lane.partition());
+        if let Err(error) = lane.prepare(&needs, host.rows.as_ref()) {
+            host.note_unreadable(&error);
+            let refuse = self.refuse(translate::unreadable(&error));
+            return lane.tell(|_| refuse);
+        }
+        let (id, host) = (lane.id(), host.clone());
+        lane.tell(move |partition| self.answer(id, partition, host));
+    }
+
+    fn needs(&self, partition: &Partition) -> Vec<Need> {
+        match self {
+            Self::Follow { key, .. } => partition.needs_to_show(key),
+            Self::Run { tenant, run, .. } => {
+                partition.needs_to_show(&StreamKey { tenant: tenant.clone(), name: types::StreamName::of_run(*run) })
+            }
+            Self::Runs { .. } => Vec::new(),
+            Self::KeptRuns { streams, .. } => {
+                streams.iter().flat_map(|stream| partition.needs_to_tell_run(*stream)).collect()
+            }
+            Self::Functions { run, .. } | Self::Attempt { token: Token { run, .. }, .. } => match partition.run(*run) {
+                Some(_) => Vec::new(),
+                None => vec![Need::Row(RowName::ClosedRun(*run))],
+            },
+        }
+    }
+
+    fn answer(self, id: PartitionId, partition: &Partition, host: Arc<Host>) -> Release {
         match self {
             Self::Follow { key, reply } => {
-                let needs = lane.partition().needs_to_show(&key);
-                let host = host.clone();
-                lane.look(&needs, rows.as_ref(), move |partition| {
-                    let found = crate::fanout::view(partition, &key, host.history(id));
-                    Box::new(move || {
-                        let followed = found.map(|(ordinal, info)| host.fanout().follow(id, &key, ordinal, info));
-                        drop(reply.send(followed.ok_or_else(|| not_found(&key))));
-                    })
+                let found = crate::fanout::view(partition, &key, host.history(id));
+                Box::new(move || {
+                    let followed = found.map(|(ordinal, info)| host.fanout().follow(id, &key, ordinal, info));
+                    drop(reply.send(followed.ok_or_else(|| not_found(&key))));
                 })
             }
             Self::Run { tenant, run, reply } => {
-                let needs = lane
-                    .partition()
-                    .needs_to_show(&StreamKey { tenant: tenant.clone(), name: types::StreamName::of_run(run) });
-                let host = host.clone();
-                lane.look(&needs, rows.as_ref(), move |partition| {
-                    let found = partition.run(run).filter(|run| run.tenant == tenant);
-                    let found = found.map(|run| translate::run_info(run, &host.catalogue));
-                    Box::new(move || drop(reply.send(found.ok_or_else(|| run_not_found(run)))))
-                })
+                let found = partition.run(run).filter(|run| run.tenant == tenant);
+                let found = found.map(|run| translate::run_info(run, &host.catalogue));
+                Box::new(move || drop(reply.send(found.ok_or_else(|| run_not_found(run)))))
             }
             Self::Runs { tenant, filter, reply } => {
-                let host = host.clone();
-                let closed = crate::run_list::closed(id, rows.as_ref(), &host.catalogue, &tenant, &filter);
-                lane.look(&[], rows.as_ref(), move |partition| {
-                    let merge = |closed| crate::run_list::merge(partition, &host.catalogue, &tenant, &filter, closed);
-                    let page = closed.map(merge);
-                    Box::new(move || drop(reply.send(page)))
-                })
+                let rows = host.rows.as_ref();
+                let closed = crate::run_list::closed(id, rows, &host.catalogue, &tenant, &filter);
+                let merge = |closed| crate::run_list::merge(partition, &host.catalogue, &tenant, &filter, closed);
+                let page = closed.map(merge);
+                let page = page.map_err(|error| {
+                    host.note_unreadable(&error);
+                    translate::unreadable(&error)
+                });
+                Box::new(move || drop(reply.send(page)))
             }
             Self::KeptRuns { streams, reply } => {
-                let state = lane.partition();
-                let needs: Vec<_> = streams.iter().flat_map(|stream| state.needs_to_tell_run(*stream)).collect();
-                lane.look(&needs, rows.as_ref(), move |partition| {
-                    let kept = streams.iter().filter_map(|stream| partition.kept_run(*stream)).collect();
-                    Box::new(move || drop(reply.send(Ok(kept))))
-                })
+                let kept = streams.iter().filter_map(|stream| partition.kept_run(*stream)).collect();
+                Box::new(move || drop(reply.send(Ok(kept))))
             }
             Self::Functions { run, reply } => {
-                let needs = match lane.partition().run(run) {
-                    Some(_) => Vec::new(),
-                    None => vec![Need::Row(RowName::ClosedRun(run))],
-                };
-                lane.look(&needs, rows.as_ref(), move |partition| {
-                    let found = partition.run(run).map(translate::function_names);
-                    Box::new(move || drop(reply.send(found.ok_or_else(|| run_not_found(run)))))
-                })
+                let found = partition.run(run).map(translate::function_names);
+                Box::new(move || drop(reply.send(found.ok_or_else(|| run_not_found(run)))))
             }
             Self::Attempt { token, reply } => {
-                let needs: Vec<Need> = match lane.partition().run(token.run) {
-                    Some(_) => Vec::new(),
-                    None => vec![Need::Row(RowName::ClosedRun(token.run))],
+                let view = match partition.held(&token) {
+                    Some(next_sequence) => AttemptView::Current { next_sequence },
+                    None => AttemptView::Superseded,
                 };
-                lane.look(&needs, rows.as_ref(), move |partition| {
-                    let view = match partition.held(&token) {
-                        Some(next_sequence) => AttemptView::Current { next_sequence },
-                        None => AttemptView::Superseded,
-                    };
-                    Box::new(move || drop(reply.send(Ok(view))))
-                })
+                Box::new(move || drop(reply.send(Ok(view))))
             }
+        }
+    }
+
+    fn refuse(self, refusal: Refusal) -> Release {
+        match self {
+            Self::Follow { reply, .. } => Box::new(move || drop(reply.send(Err(refusal)))),
+            Self::Run { reply, .. } => Box::new(move || drop(reply.send(Err(refusal)))),
+            Self::Runs { reply, .. } => Box::new(move || drop(reply.send(Err(refusal)))),
+            Self::KeptRuns { reply, .. } => Box::new(move || drop(reply.send(Err(refusal)))),
+            Self::Functions { reply, .. } => Box::new(move || drop(reply.send(Err(refusal)))),
+            Self::Attempt { reply, .. } => Box::new(move || drop(reply.send(Err(refusal)))),
         }
     }
 }

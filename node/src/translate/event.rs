@@ -192,9 +192,12 @@ fn failure_json(failure: &Failure) -> Value {
     })
 }
 
-/// A JSON payload as a value. It was checked when it was taken.
+/// A JSON payload as a value. It was checked when it was taken; one that an earlier version took and that cannot be
+/// read is shown as what it is, never as nothing.
 fn raw(payload: &Payload) -> Value {
-    serde_json::from_slice(&payload.data).unwrap_or(Value::Null)
+    serde_json::from_slice(&payload.data).unwrap_or_else(
+        |error| json!({ "unreadable": error.to_string(), "text": String::from_utf8_lossy(&payload.data) }),
+    )
 }
 
 /// A stream as it stands is what its cursor counts from.

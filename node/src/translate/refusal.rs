@@ -4,6 +4,8 @@ use engine::Rejection;
 use storage::ReadError;
 use types::{Code, Refusal};
 
+use crate::partition::LaneError;
+
 pub(crate) fn refusal(rejection: &Rejection) -> Refusal {
     let refusal = Refusal::new(code(rejection), rejection.to_string());
     match rejection {
@@ -22,6 +24,7 @@ pub(crate) fn refusal(rejection: &Rejection) -> Refusal {
         | Rejection::RunClosed(_)
         | Rejection::RunExists(_)
         | Rejection::TooLarge { .. }
+        | Rejection::TooMany { .. }
         | Rejection::NotJson { .. }
         | Rejection::TooManySignals { .. }
         | Rejection::ForgedToken
@@ -48,7 +51,7 @@ const fn code(rejection: &Rejection) -> Code {
         Rejection::RunNotFound(_) => Code::RunNotFound,
         Rejection::RunClosed(_) => Code::RunClosed,
         Rejection::RunExists(_) | Rejection::IdempotencyConflict { .. } => Code::IdempotencyConflict,
-        Rejection::TooLarge { .. } => Code::TooLarge,
+        Rejection::TooLarge { .. } | Rejection::TooMany { .. } => Code::TooLarge,
         Rejection::NotJson { .. } | Rejection::Invalid(_) | Rejection::NotStreaming { .. } => Code::InvalidInput,
         Rejection::ForgedToken => Code::ForgedToken,
         Rejection::StaleAttempt | Rejection::NotDue => Code::StaleAttempt,
@@ -61,6 +64,17 @@ const fn code(rejection: &Rejection) -> Code {
         Rejection::SequenceConflict { .. } | Rejection::SequencePassed { .. } => Code::SequenceConflict,
         Rejection::ProducerFenced { .. } => Code::ProducerFenced,
         Rejection::ProducerGap { .. } => Code::ProducerGap,
+    }
+}
+
+/// What stands in the way of one asker stops nobody else.
+pub(crate) fn unreadable(error: &LaneError) -> Refusal {
+    match error {
+        LaneError::Read { source, .. } => read_failed(source),
+        LaneError::Row { .. } | LaneError::Fold { .. } | LaneError::Program { .. } => Refusal::new(
+            Code::Internal,
+            format!("{error}; `headwater log verify` lists all damage, and a backup restores it"),
+        ),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Compiler;
 use super::read::{At, all_or_nothing};
 use super::task::inside;
+use crate::limits;
 use crate::program::{RetryPolicy, WorkerCall};
 use crate::suggest;
 
@@ -170,8 +171,23 @@ impl<'d> Compiler<'d> {
         let mut policy = self.retry_policy(&at, &known)?;
         if let Some(types) = at.field("nonRetryable") {
             let items = self.list(&types, "`nonRetryable`")?;
-            for index in 0..items.len() {
-                let text = self.text(&types.item(index), "nonRetryable")?;
+            let (count, most) = (items.len(), limits::MAX_NON_RETRYABLE);
+            if count > most {
+                self.problem(
+                    &types,
+                    "too_large",
+                    format!("`nonRetryable` names {count} types, at most {most} are allowed"),
+                );
+                return None;
+            }
+            for index in 0..count {
+                let item = types.item(index);
+                let text = self.text(&item, "nonRetryable")?;
+                if text.len() > limits::MAX_NAME_BYTES {
+                    let most = limits::MAX_NAME_BYTES;
+                    self.problem(&item, "bad_name", format!("a failure type has at most {most} bytes"));
+                    return None;
+                }
                 policy.non_retryable.push(text.to_owned());
             }
         }

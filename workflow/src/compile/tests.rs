@@ -557,3 +557,36 @@ proptest! {
         }
     }
 }
+
+/// A few nodes may hold much text, and aliases repeat it.
+#[test]
+fn aliases_do_not_multiply_a_text_beyond_the_limit() {
+    let policy = |count: usize| {
+        let calls: Vec<String> = (0..count)
+            .map(|n| format!("  - c{n}: {{ call: worker, with: {{ task: t, metadata: *long }} }}\n"))
+            .collect();
+        format!(
+            "document: {{ dsl: '1.0.3', namespace: n, name: w, version: '1.0.0', metadata: &long {{ x: {} }} }}\ndo:\n{}",
+            "x".repeat(100_000),
+            calls.concat()
+        )
+    };
+    let codes =
+        |source: &str| compile(source).err().into_iter().flatten().map(|problem| problem.code).collect::<Vec<_>>();
+    assert!(!codes(&policy(10)).contains(&"too_large"));
+    assert_eq!(codes(&policy(100)), ["too_large"]);
+}
+
+#[test]
+fn final_failure_types_are_few_and_short() {
+    let codes = |types: &str| {
+        let source = format!(
+            "document: {{ dsl: '1.0.3', namespace: n, name: w, version: '1.0.0' }}\ndo:\n  - c: {{ call: worker, with: {{ \
+             task: t, retry: {{ nonRetryable: [{types}] }} }} }}\n"
+        );
+        compile(&source).err().into_iter().flatten().map(|problem| problem.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&["a"; 64].join(", ")), [""; 0]);
+    assert_eq!(codes(&["a"; 65].join(", ")), ["too_large"]);
+    assert_eq!(codes(&"x".repeat(257)), ["bad_name"]);
+}

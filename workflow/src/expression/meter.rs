@@ -44,8 +44,13 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new() -> Self {
-        Self { fuel: Cell::new(limits::MAX_FUEL), depth: Cell::new(0), labels: Cell::new(0), drawn: Cell::new(0) }
+    pub(crate) fn new(fuel: u64) -> Self {
+        Self { fuel: Cell::new(fuel), depth: Cell::new(0), labels: Cell::new(0), drawn: Cell::new(0) }
+    }
+
+    /// Steps of work that are left.
+    pub(crate) fn left(&self) -> u64 {
+        self.fuel.get()
     }
 
     /// Uses up `steps` of work.

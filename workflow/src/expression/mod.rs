@@ -6,6 +6,7 @@ mod builtins;
 mod convert;
 mod eval;
 mod format;
+mod fuel;
 mod math;
 mod meter;
 mod number;
@@ -27,6 +28,7 @@ use serde_json::Value as Json;
 use thiserror::Error;
 use types::Timestamp;
 
+pub use fuel::Fuel;
 pub use scope::Scope;
 pub(crate) use shape::Shape;
 pub use syntax::SyntaxError;
@@ -150,17 +152,33 @@ impl Expression {
         }
     }
 
-    /// The one value that the expression yields for this input.
-    pub fn evaluate(&self, input: &Json, variables: &Variables, at: &Moment) -> Result<Json, ExpressionError> {
+    /// The one value that the expression yields for this input. It has the limits of one evaluation, and what it uses
+    /// is taken from `fuel`.
+    pub fn evaluate(
+        &self,
+        input: &Json,
+        variables: &Variables,
+        at: &Moment,
+        fuel: &Fuel,
+    ) -> Result<Json, ExpressionError> {
         match &self.form {
-            Form::Path(path, _) => path.read(input, variables).cloned().map_err(|stop| self.failed(&stop)),
-            Form::Resolved(resolved) => self.run(resolved, input, variables, at),
+            Form::Path(path, _) => {
+                let value = path.read(input, variables).map_err(|stop| self.failed(&stop))?;
+                if fuel.burn(fuel::copying(value)) { Ok(value.clone()) } else { Err(self.out_of_fuel()) }
+            }
+            Form::Resolved(resolved) => self.run(resolved, input, variables, at, fuel),
         }
     }
 
     /// Whether a condition holds: as in jq, everything but `false` and `null` does.
-    pub fn holds(&self, input: &Json, variables: &Variables, at: &Moment) -> Result<bool, ExpressionError> {
-        self.evaluate(input, variables, at).map(|value| !matches!(value, Json::Null | Json::Bool(false)))
+    pub fn holds(
+        &self,
+        input: &Json,
+        variables: &Variables,
+        at: &Moment,
+        fuel: &Fuel,
+    ) -> Result<bool, ExpressionError> {
+        self.evaluate(input, variables, at, fuel).map(|value| !matches!(value, Json::Null | Json::Bool(false)))
     }
 
     fn run(
@@ -169,9 +187,11 @@ impl Expression {
         input: &Json,
         variables: &Variables,
         at: &Moment,
+        fuel: &Fuel,
     ) -> Result<Json, ExpressionError> {
+        let given = fuel.left().min(crate::limits::MAX_FUEL);
         let machine = Machine {
-            meter: Meter::new(),
+            meter: Meter::new(given),
             moment: at,
             definitions: &resolved.definitions,
             globals: Globals::new(&resolved.globals, variables),
@@ -186,7 +206,9 @@ impl Expression {
                 if results.len() > 1 { Err(Stop::Unwind) } else { Ok(()) }
             })
         });
+        fuel.burn(given - machine.meter.left());
         match (flow, results.as_slice()) {
+            (Err(Stop::Limit(Exceeded::Work)), _) if given < crate::limits::MAX_FUEL => Err(self.out_of_fuel()),
             (Ok(()), [value]) => convert::to_json(value).map_err(|number| {
                 let name = if number.as_f64().is_nan() { "NaN" } else { "an infinity" };
                 self.error(ExpressionErrorKind::NotJson, format!("yielded {name}, which JSON cannot hold"))
@@ -202,6 +224,15 @@ impl Expression {
             )),
             (Err(stop), _) => Err(self.failed(&stop)),
         }
+    }
+
+    fn out_of_fuel(&self) -> ExpressionError {
+        self.error(
+            ExpressionErrorKind::TooMuchWork,
+            "was stopped: the expressions of its task take too much work together; do less in one task, or do it in a \
+             worker"
+                .to_owned(),
+        )
     }
 
     fn failed(&self, stop: &Stop) -> ExpressionError {

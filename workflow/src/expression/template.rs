@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Expression, ExpressionError, Moment, Scope, SyntaxError};
+use super::{Expression, ExpressionError, Fuel, Moment, Scope, SyntaxError};
 use crate::program::Variables;
 
 /// A constant, an expression, or data that holds expressions.
@@ -61,28 +61,37 @@ impl Template {
         }
     }
 
-    /// The data with every expression replaced by its value. Each expression has the limits of one evaluation.
-    pub fn evaluate(&self, input: &Json, variables: &Variables, at: &Moment) -> Result<Json, ExpressionError> {
+    /// The data with every expression replaced by its value. Each expression has the limits of one evaluation, and all
+    /// take from `fuel`.
+    pub fn evaluate(
+        &self,
+        input: &Json,
+        variables: &Variables,
+        at: &Moment,
+        fuel: &Fuel,
+    ) -> Result<Json, ExpressionError> {
         let mut at = *at;
-        self.fill(input, variables, &mut at)
+        self.fill(input, variables, &mut at, fuel)
     }
 
     /// Each expression gets a seed of its own, else two `uuid`s in one template would be the same.
-    fn fill(&self, input: &Json, variables: &Variables, at: &mut Moment) -> Result<Json, ExpressionError> {
+    fn fill(&self, input: &Json, variables: &Variables, at: &mut Moment, fuel: &Fuel) -> Result<Json, ExpressionError> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
             Self::Expression(expression) => {
-                let value = expression.evaluate(input, variables, at);
+                let value = expression.evaluate(input, variables, at, fuel);
                 at.seed = at.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 value
             }
-            Self::List(items) => {
-                items.iter().map(|item| item.fill(input, variables, at)).collect::<Result<_, _>>().map(Json::Array)
-            }
+            Self::List(items) => items
+                .iter()
+                .map(|item| item.fill(input, variables, at, fuel))
+                .collect::<Result<_, _>>()
+                .map(Json::Array),
             Self::Map(fields) => {
                 let mut object = Map::new();
                 for (name, field) in fields {
-                    object.insert(name.clone(), field.fill(input, variables, at)?);
+                    object.insert(name.clone(), field.fill(input, variables, at, fuel)?);
                 }
                 Ok(Json::Object(object))
             }

@@ -10,7 +10,7 @@ use crate::event::{Event, RunEvent};
 use crate::limits::{FOR_ITEMS, SCOPE_DEPTH, VALUE_BYTES};
 use crate::row::RowImage;
 use crate::scope::{Activity, Scope, ScopeKind};
-use crate::stored::{Encoded, Place, decode_row, encode, encode_row};
+use crate::stored::{Encoded, Place, check, decode_row, encode, encode_row};
 
 fn encoded(event: &RunEvent) -> Encoded {
     let event = Event::Run { run: RUN, event: event.clone() };
@@ -63,4 +63,31 @@ fn the_largest_run_can_be_read_again() {
     run.scopes = (0..=u32::try_from(SCOPE_DEPTH).expect("small")).map(|depth| (depth, scope(depth))).collect();
     let image = RowImage::Run(run);
     assert!(decode_row(&name, &encode_row(&name, &image)) == Ok(image), "read as it was written");
+}
+
+/// Its bytes fit, but a reader would have to claim three times what an event may.
+#[test]
+fn what_could_not_be_read_back_is_known_before_it_is_written() {
+    let started = samples::events().into_iter().find_map(|sample| match sample.event {
+        Event::Run { event: RunEvent::Started(started), .. } => Some(started),
+        _ => None,
+    });
+    let mut started = started.expect("a sample");
+    let event =
+        |started: &crate::event::Started| Event::Run { run: RUN, event: RunEvent::Started(Box::new(started.clone())) };
+    assert_eq!(check(&event(&started)), Ok(()));
+    started.tags = vec![(String::new(), String::new()); 390_000];
+    assert!(check(&event(&started)).is_err());
+    started.tags.truncate(200_000);
+    assert_eq!(check(&event(&started)), Ok(()), "long, and still readable");
+}
+
+/// What a run is counted to hold bounds its row, with room for what a reader claims beside.
+#[test]
+fn a_run_holds_no_less_than_its_row() {
+    for RowSample { name, image, label } in samples::rows() {
+        if let RowImage::Run(run) = &image {
+            assert!(encode_row(&name, &image).len() <= run.held_bytes(), "{label}");
+        }
+    }
 }

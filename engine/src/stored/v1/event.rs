@@ -91,10 +91,12 @@ macro_rules! run_events {
             $(($number, stringify!($event))),+
         ];
 
-        fn seal_run_event(run: RunId, event: &RunEvent) -> Bytes {
+        fn give_run_event<T: Taker>(run: RunId, event: &RunEvent, taker: T) -> T::Given {
             match event {
-                RunEvent::Started(started) => seal(RUN_STARTED, &RunStarted::of(run, started)),
-                $(RunEvent::$event { $($field),* } => seal($number, &$event { $($field: Shape::of($field)),* }),)+
+                RunEvent::Started(started) => taker.take(RUN_STARTED, &RunStarted::of(run, started)),
+                $(RunEvent::$event { $($field),* } => {
+                    taker.take($number, &$event { $($field: Shape::of($field)),* })
+                })+
                 RunEvent::ChunkAppended { .. } | RunEvent::AttemptSuperseded { .. } => {
                     unreachable!("output has a schema of its own")
                 }
@@ -155,19 +157,28 @@ run_events! {
 
 /// Frames an event. Not for output.
 pub(in crate::stored) fn write(event: &Event) -> Bytes {
+    give(event, Seal)
+}
+
+/// Whether `open` could read what `write` would frame. Not for output.
+pub(in crate::stored) fn check(event: &Event) -> Result<(), StoredError> {
+    give(event, Check)
+}
+
+fn give<T: Taker>(event: &Event, taker: T) -> T::Given {
     match event {
-        Event::WorkflowRegistered(definition) => seal(WORKFLOW_REGISTERED, &Definition::of(definition)),
+        Event::WorkflowRegistered(definition) => taker.take(WORKFLOW_REGISTERED, &Definition::of(definition)),
         Event::StreamCreated { tenant, name, ordinal, content_type } => {
             let (tenant, name, ordinal) = (Shape::of(tenant), Shape::of(name), Shape::of(ordinal));
-            seal(STREAM_CREATED, &StreamCreated { tenant, name, ordinal, content_type: content_type.clone() })
+            taker.take(STREAM_CREATED, &StreamCreated { tenant, name, ordinal, content_type: content_type.clone() })
         }
-        Event::StreamClosed { stream } => seal(STREAM_CLOSED, &StreamClosed { ordinal: Shape::of(stream) }),
-        Event::Retention(event) => retention::write(event),
-        Event::StreamDeleted { stream } => seal(STREAM_DELETED, &StreamDeleted { ordinal: Shape::of(stream) }),
+        Event::StreamClosed { stream } => taker.take(STREAM_CLOSED, &StreamClosed { ordinal: Shape::of(stream) }),
+        Event::Retention(event) => retention::give(event, taker),
+        Event::StreamDeleted { stream } => taker.take(STREAM_DELETED, &StreamDeleted { ordinal: Shape::of(stream) }),
         Event::StreamSequenced { stream, sequence } => {
-            seal(STREAM_SEQUENCED, &StreamSequenced { ordinal: Shape::of(stream), sequence: sequence.clone() })
+            taker.take(STREAM_SEQUENCED, &StreamSequenced { ordinal: Shape::of(stream), sequence: sequence.clone() })
         }
-        Event::Run { run, event } => seal_run_event(*run, event),
+        Event::Run { run, event } => give_run_event(*run, event, taker),
         Event::EventAppended { .. } => unreachable!("output has a schema of its own"),
     }
 }
@@ -229,8 +240,30 @@ impl RunStarted {
     }
 }
 
-fn seal(kind: u8, body: &impl Encode) -> Bytes {
-    envelope::seal(kind, VERSION, &[], body, EVENT_BYTES)
+/// Takes an event's body as it is stored.
+pub(super) trait Taker {
+    type Given;
+    fn take<B: Encode + Decode<()>>(self, kind: u8, body: &B) -> Self::Given;
+}
+
+struct Seal;
+
+impl Taker for Seal {
+    type Given = Bytes;
+
+    fn take<B: Encode + Decode<()>>(self, kind: u8, body: &B) -> Bytes {
+        envelope::seal(kind, VERSION, &[], body, EVENT_BYTES)
+    }
+}
+
+struct Check;
+
+impl Taker for Check {
+    type Given = Result<(), StoredError>;
+
+    fn take<B: Encode + Decode<()>>(self, kind: u8, body: &B) -> Result<(), StoredError> {
+        envelope::check::<B, EVENT_BYTES>(body).map_err(|why| StoredError::Body { kind: kind_name(kind), why })
+    }
 }
 
 fn read<T: Decode<()>>(opened: &Opened<'_>) -> Result<T, StoredError> {

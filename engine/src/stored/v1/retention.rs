@@ -1,16 +1,14 @@
 //! What retention gave up: one numbered body each.
 
 use bincode::{Decode, Encode};
-use bytes::Bytes;
 
+use super::event::Taker;
 use super::row::StartKey;
 use super::shape::Shape;
 use crate::retention::{Keep, Pin, RetentionEvent};
 use crate::stored::envelope::{self, Opened};
 use crate::stored::limits::EVENT_BYTES;
 use crate::stored::{StoredError, kind_name};
-
-const VERSION: u8 = 1;
 
 #[derive(Encode, Decode)]
 struct StreamTrimmed {
@@ -68,28 +66,29 @@ pub(super) const KINDS: [(u8, &str); 6] = [
     (RUN_FORGOTTEN, "RunForgotten"),
 ];
 
-pub(super) fn write(event: &RetentionEvent) -> Bytes {
+/// Gives the event's body to be framed, or checked.
+pub(super) fn give<T: Taker>(event: &RetentionEvent, taker: T) -> T::Given {
     match event {
         RetentionEvent::StreamTrimmed { stream, low } => {
-            seal(STREAM_TRIMMED, &StreamTrimmed { ordinal: Shape::of(stream), low: Shape::of(low) })
+            taker.take(STREAM_TRIMMED, &StreamTrimmed { ordinal: Shape::of(stream), low: Shape::of(low) })
         }
         RetentionEvent::ProducersForgotten { stream, producers } => {
             let (ordinal, producers) = (Shape::of(stream), Shape::of(producers));
-            seal(PRODUCERS_FORGOTTEN, &ProducersForgotten { ordinal, producers })
+            taker.take(PRODUCERS_FORGOTTEN, &ProducersForgotten { ordinal, producers })
         }
         RetentionEvent::KeepSet { stream, keep: Keep { age_ms, events } } => {
-            seal(KEEP_SET, &KeepSet { ordinal: Shape::of(stream), age_ms: *age_ms, events: *events })
+            taker.take(KEEP_SET, &KeepSet { ordinal: Shape::of(stream), age_ms: *age_ms, events: *events })
         }
         RetentionEvent::ReaderPinned { stream, reader, pin: Pin { at, max_lag } } => {
             let (ordinal, at) = (Shape::of(stream), Shape::of(at));
-            seal(READER_PINNED, &ReaderPinned { ordinal, reader: reader.clone(), at, max_lag: *max_lag })
+            taker.take(READER_PINNED, &ReaderPinned { ordinal, reader: reader.clone(), at, max_lag: *max_lag })
         }
         RetentionEvent::ReaderUnpinned { stream, reader } => {
-            seal(READER_UNPINNED, &ReaderUnpinned { ordinal: Shape::of(stream), reader: reader.clone() })
+            taker.take(READER_UNPINNED, &ReaderUnpinned { ordinal: Shape::of(stream), reader: reader.clone() })
         }
         RetentionEvent::RunForgotten { run, stream, start } => {
             let (run, ordinal, start) = (Shape::of(run), Shape::of(stream), Shape::of(start));
-            seal(RUN_FORGOTTEN, &RunForgotten { run, ordinal, start })
+            taker.take(RUN_FORGOTTEN, &RunForgotten { run, ordinal, start })
         }
     }
 }
@@ -125,10 +124,6 @@ pub(super) fn open(opened: &Opened<'_>) -> Result<Option<RetentionEvent>, Stored
         _ => return Ok(None),
     };
     Ok(Some(event))
-}
-
-fn seal(kind: u8, body: &impl Encode) -> Bytes {
-    envelope::seal(kind, VERSION, &[], body, EVENT_BYTES)
 }
 
 fn read<T: Decode<()>>(opened: &Opened<'_>) -> Result<T, StoredError> {

@@ -125,7 +125,7 @@ proptest! {
             (format!("$item{path}"), format!("$item | .{path}").replace("..", ".")),
         ] {
             let variables = Variables::from([("item".to_owned(), input.clone())]);
-            let run = |source: &str| parse(source).evaluate(&input, &variables, &moment());
+            let run = |source: &str| parse(source).evaluate(&input, &variables, &moment(), &plenty());
             let (short, long) = (run(&short), run(&long));
             prop_assert_eq!(short.as_ref().ok(), long.as_ref().ok());
             prop_assert_eq!(short.map_err(|error| error.message), long.map_err(|error| error.message));
@@ -135,7 +135,7 @@ proptest! {
     #[test]
     fn no_text_brings_the_reader_down(source in "[-.a-c0-2\\[\\](){}|,;:$@\"\\\\?+*/%=<> \n]{0,60}") {
         if let Ok(expression) = Expression::parse(&source, &scope()) {
-            drop(expression.evaluate(&json!({"a": [1, "b"]}), &variables(), &moment()));
+            drop(expression.evaluate(&json!({"a": [1, "b"]}), &variables(), &moment(), &plenty()));
         }
     }
 }

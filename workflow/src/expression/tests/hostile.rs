@@ -253,3 +253,25 @@ fn the_same_data_gives_the_same_result_and_the_same_limit() {
         assert!((0..3).all(|_| evaluate(source, &json!(null)) == first), "{source}");
     }
 }
+
+#[test]
+fn the_expressions_of_a_task_share_its_fuel() {
+    let heavy = "${ [range(40000)] | length }";
+    let template = |count: usize| Template::parse(&json!(vec![heavy; count]), &scope()).expect("valid");
+    let evaluated = |count, fuel: &Fuel| template(count).evaluate(&json!(null), &variables(), &moment(), fuel);
+    let fuel = Fuel::new(2_000_000);
+    assert_eq!(evaluated(2, &fuel), Ok(json!([40_000, 40_000])));
+    assert!(fuel.left() < 2_000_000 && fuel.left() > 0, "{}", fuel.left());
+    let error = evaluated(700, &Fuel::new(2_000_000)).expect_err("too much for one task");
+    assert_eq!(error.kind, ExpressionErrorKind::TooMuchWork);
+    assert!(error.message.contains("of its task"), "{error}");
+}
+
+/// A plain path costs no evaluation, but its copy is paid for.
+#[test]
+fn copies_of_large_values_take_fuel() {
+    let template = Template::parse(&json!(vec!["${ . }"; 10_000]), &scope()).expect("valid");
+    let large = json!("x".repeat(200_000));
+    let error = template.evaluate(&large, &variables(), &moment(), &Fuel::new(2_000_000)).expect_err("2 GB of copies");
+    assert_eq!(error.kind, ExpressionErrorKind::TooMuchWork);
+}

@@ -155,7 +155,7 @@ fn time_is_the_records_time_and_ids_are_drawn_from_its_seed() {
 #[test]
 fn variables_and_conditions() {
     check(&json!({"a": 1}), &[("$context.user.name, $item[1], ($item | length)", json!(["Ada", 2, 2]))]);
-    let holds = |source: &str| parse(source).holds(&json!({"n": 0, "no": false}), &variables(), &moment());
+    let holds = |source: &str| parse(source).holds(&json!({"n": 0, "no": false}), &variables(), &moment(), &plenty());
     // As in jq, and unlike most languages, 0 and "" hold.
     for (source, expect) in [(".n", true), (".no", false), (".missing", false), ("\"\"", true), (".n == 0", true)] {
         assert_eq!(holds(source), Ok(expect), "{source}");
@@ -171,7 +171,7 @@ fn templates_evaluate_texts_that_are_expressions_and_keep_all_else() {
     let template = Template::parse(&data, &scope()).expect("valid");
     let input = json!({"x": 1, "y": [true]});
     assert_eq!(
-        template.evaluate(&input, &variables(), &moment()),
+        template.evaluate(&input, &variables(), &moment(), &plenty()),
         Ok(json!({"a": 2, "b": ["plain", [true], {"c": ".x", "d": "a ${ .x }"}], "e": 1.5})),
     );
     assert!(template.constant().is_none() && !template.uses("context"));
@@ -180,13 +180,13 @@ fn templates_evaluate_texts_that_are_expressions_and_keep_all_else() {
     // What the data holds is never an expression.
     let injected = json!({"x": "${ $context }"});
     let copied = Template::parse(&json!({"copy": "${ .x }"}), &scope()).expect("valid");
-    assert_eq!(copied.evaluate(&injected, &variables(), &moment()), Ok(json!({"copy": "${ $context }"})));
+    assert_eq!(copied.evaluate(&injected, &variables(), &moment(), &plenty()), Ok(json!({"copy": "${ $context }"})));
 }
 
 #[test]
 fn two_ids_in_one_template_differ() {
     let template = Template::parse(&json!(["${ uuid }", "${ uuid }"]), &scope()).expect("valid");
-    let ids = template.evaluate(&json!(null), &variables(), &moment()).expect("two ids");
+    let ids = template.evaluate(&json!(null), &variables(), &moment(), &plenty()).expect("two ids");
     assert_ne!(ids[0], ids[1]);
 }
 

@@ -24,12 +24,17 @@ fn moment() -> Moment {
     Moment { now: Timestamp::from_millis(NOW), seed: 7 }
 }
 
+/// As much as several evaluations can use.
+fn plenty() -> Fuel {
+    Fuel::new(10 * crate::limits::MAX_FUEL)
+}
+
 fn parse(source: &str) -> Expression {
     Expression::parse(source, &scope()).unwrap_or_else(|errors| panic!("{source}: {errors:?}"))
 }
 
 fn evaluate(source: &str, input: &Json) -> Result<Json, ExpressionError> {
-    parse(source).evaluate(input, &variables(), &moment())
+    parse(source).evaluate(input, &variables(), &moment(), &plenty())
 }
 
 /// Runs on a thread with a stack of that many KiB, as a stack overflow cannot be caught.

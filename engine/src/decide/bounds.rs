@@ -1,0 +1,63 @@
+//! The bounds of what a client gives: each text, tag and value that goes into an event has one, so that no event
+//! becomes too large for its readers or for the log.
+
+use types::Payload;
+
+use crate::limits;
+use crate::rejection::Rejection;
+use crate::step::Failure;
+
+/// Refuses what is larger than a message of the wire may be.
+pub(super) fn fits(what: &'static str, payload: &Payload) -> Result<(), Rejection> {
+    size(what, payload.len(), limits::VALUE_BYTES)?;
+    size("the content type", payload.content_type.as_ref().map_or(0, String::len), limits::CONTENT_TYPE_BYTES)?;
+    count("attributes of a value", payload.meta.len(), limits::ATTRIBUTES)
+}
+
+/// Refuses what later tasks and readers could not read.
+pub(super) fn json(what: &'static str, payload: &Payload) -> Result<(), Rejection> {
+    fits(what, payload)?;
+    crate::json::check(&payload.data).map_err(|why| Rejection::NotJson { what, why })
+}
+
+/// What a start says beside its input.
+pub(super) fn names(key: Option<&String>, tags: &[(String, String)]) -> Result<(), Rejection> {
+    size("the key", key.map_or(0, String::len), limits::KEY_BYTES)?;
+    count("tags", tags.len(), limits::TAGS)?;
+    let bytes = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+    size("all tags together", bytes, limits::TAG_BYTES)
+}
+
+/// Refuses what would not fit an event, or could not be read back from one.
+pub(super) fn failure(failure: &Failure) -> Result<(), Rejection> {
+    let (mut bytes, mut chain, mut next) = (0, 0, Some(failure));
+    while let Some(one) = next {
+        let texts = [Some(&one.message), Some(&one.kind), one.source.as_ref(), one.stack.as_ref()];
+        bytes += texts.into_iter().flatten().map(|text| json_bytes(text)).sum::<usize>();
+        if let Some(details) = &one.details {
+            json("the failure's details", details)?;
+            bytes += details.len();
+        }
+        (chain, next) = (chain + 1, one.cause.as_deref());
+    }
+    size("the failure", bytes, limits::FAILURE_BYTES)?;
+    count("causes of a failure", chain - 1, limits::FAILURE_CAUSES)
+}
+
+/// What a text takes up in JSON, without its quotes.
+pub(crate) fn json_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | 8 | 9 | 10 | 12 | 13 => 2,
+        0..=31 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
+fn size(what: &'static str, bytes: usize, limit: usize) -> Result<(), Rejection> {
+    if bytes > limit { Err(Rejection::TooLarge { what, bytes, limit }) } else { Ok(()) }
+}
+
+fn count(what: &'static str, count: usize, limit: usize) -> Result<(), Rejection> {
+    if count > limit { Err(Rejection::TooMany { what, count, limit }) } else { Ok(()) }
+}

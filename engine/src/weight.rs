@@ -1,0 +1,123 @@
+//! What a run holds in memory, in bytes, near enough to bound it: its texts and values, and the parts they hang on.
+
+use types::Payload;
+use workflow::WorkflowError;
+
+use crate::event::RunEvent;
+use crate::run::Run;
+use crate::scope::{Activity, Scope, ScopeKind};
+use crate::step::{Function, Step};
+
+/// What an entry of a map costs beside its key and value.
+const ENTRY_BYTES: usize = 32;
+
+impl Run {
+    /// All that it holds. A value that several places share counts once where that is its rule: as the input, as long
+    /// as the first task sees it unchanged.
+    pub fn held_bytes(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|(name, value)| size_of_val(name) * 2 + name.len() + value.len()).sum();
+        let names = self.definition.namespace.len() + self.definition.name.len() + self.definition.version.len();
+        let scopes: usize = self.scopes.values().map(|scope| self.scope_bytes(scope)).sum();
+        let steps: usize = self.steps.values().map(step_bytes).sum();
+        let signal_ids: usize = self.signal_ids.iter().map(|id| id.len() + ENTRY_BYTES).sum();
+        let signals = self
+            .signals
+            .iter()
+            .map(|signal| size_of_val(signal) + signal.name.len() + text(signal.id.as_ref()) + signal.payload.len());
+        let values = [Some(&self.input), self.output.as_ref(), self.context.as_ref()];
+        size_of::<Self>()
+            + names
+            + text(self.key.as_ref())
+            + text(self.reason.as_ref())
+            + self.error.as_ref().map_or(0, error_bytes)
+            + values.into_iter().flatten().map(Payload::len).sum::<usize>()
+            + tags
+            + scopes
+            + steps
+            + self.timers.len() * ENTRY_BYTES
+            + self.functions.iter().map(Function::held_bytes).sum::<usize>()
+            + signals.sum::<usize>()
+            + signal_ids
+    }
+
+    fn scope_bytes(&self, scope: &Scope) -> usize {
+        let own = |value: &Payload| if value.data.as_ptr() == self.input.data.as_ptr() { 0 } else { value.len() };
+        let kind = match &scope.kind {
+            ScopeKind::Root | ScopeKind::Do | ScopeKind::Try { .. } => 0,
+            ScopeKind::For { items, .. } => items.iter().map(|item| size_of_val(item) + item.len()).sum(),
+            ScopeKind::Catch { error } => error_bytes(error),
+        };
+        let activity = match &scope.activity {
+            Activity::Returned { output, .. } => own(output),
+            Activity::Raised { error } => error_bytes(error),
+            Activity::Ready
+            | Activity::Step { .. }
+            | Activity::Timer { .. }
+            | Activity::Child { .. }
+            | Activity::Exiting
+            | Activity::Ending => 0,
+        };
+        size_of_val(scope)
+            + ENTRY_BYTES * (1 + scope.visits.len())
+            + scope.path.len()
+            + own(&scope.data)
+            + scope.task_input.as_ref().map_or(0, own)
+            + kind
+            + activity
+    }
+}
+
+impl Function {
+    pub(crate) fn held_bytes(&self) -> usize {
+        let types: usize = self.retry.non_retryable.iter().map(|name| size_of_val(name) + name.len()).sum();
+        size_of_val(self) + self.name.len() + self.task.len() + self.queue.len() + types
+    }
+}
+
+impl RunEvent {
+    /// Bytes of the values and texts that it carries: what the budget of a command counts.
+    pub fn value_bytes(&self) -> usize {
+        let size = |payload: &Option<Payload>| payload.as_ref().map_or(0, Payload::len);
+        match self {
+            Self::Started(started) => started.input.len() + size(&started.data),
+            Self::Completed { output } => size(output),
+            Self::ScopeOpened { kind, data, .. } => size(data) + kind.value_bytes(),
+            Self::TaskExited { output, context, .. } => size(output) + size(context),
+            Self::StepScheduled { input, task_input, .. } => size(input) + size(task_input),
+            Self::StepCompleted { output, .. } => output.len(),
+            Self::ChunkAppended { data, .. } => data.len(),
+            Self::TimerStarted { task_input, .. } => size(task_input),
+            Self::SignalReceived { payload, .. } => payload.len(),
+            Self::Failed { error } | Self::ErrorRaised { error, .. } | Self::ErrorCaught { error, .. } => {
+                error_bytes(error)
+            }
+            Self::FunctionBound { definition, .. } => definition.held_bytes(),
+            Self::CancelRequested { .. }
+            | Self::Cancelled
+            | Self::Terminated { .. }
+            | Self::ContinueOwed
+            | Self::Continued
+            | Self::IterationStarted { .. }
+            | Self::ScopeClosed { .. }
+            | Self::AttemptFailed { .. }
+            | Self::StepFailed { .. }
+            | Self::StepCancelRequested { .. }
+            | Self::StepCancelled { .. }
+            | Self::AttemptSuperseded { .. }
+            | Self::TimerFired { .. } => 0,
+        }
+    }
+}
+
+fn step_bytes(step: &Step) -> usize {
+    size_of_val(step) + ENTRY_BYTES + step.path.len() + step.input.len()
+}
+
+fn error_bytes(error: &WorkflowError) -> usize {
+    let texts = [error.title.as_ref(), error.detail.as_ref(), error.instance.as_ref()];
+    size_of_val(error) + error.type_.len() + texts.into_iter().map(text).sum::<usize>()
+}
+
+fn text(text: Option<&String>) -> usize {
+    text.map_or(0, String::len)
+}

@@ -1,0 +1,75 @@
+//! What open runs may hold in memory, over all partitions. When it is used up no new run is started until some end:
+//! the ones that are there go on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use engine::Command;
+use types::{Code, PartitionId, Refusal};
+
+use crate::limits;
+
+/// Each partition's driver says how much its runs hold.
+#[derive(Debug)]
+pub(crate) struct StateMemory {
+    budget: usize,
+    held: Vec<AtomicUsize>,
+}
+
+impl StateMemory {
+    pub(crate) fn new(budget: usize, partitions: usize) -> Self {
+        Self { budget, held: (0..partitions).map(|_| AtomicUsize::new(0)).collect() }
+    }
+
+    pub(crate) fn set(&self, partition: PartitionId, bytes: usize) {
+        self.held[partition.value() as usize].store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Why a command is not even decided: it would begin what there is no memory for.
+    pub(crate) fn refuse(&self, command: &Command) -> Option<Refusal> {
+        if !matches!(command, Command::StartRun(_)) || self.held() < self.budget {
+            return None;
+        }
+        let message = format!(
+            "open runs hold the {} MiB of memory that they may: let some of them end, or raise `node.state_memory_mib`",
+            self.budget >> 20
+        );
+        Some(Refusal::new(Code::QueueFull, message).retry_after_ms(limits::STATE_PAUSE_MS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::{DefinitionName, StartRun};
+    use types::{Payload, RoutingHash, RunId, TenantId, WorkflowHash};
+
+    use super::*;
+
+    #[test]
+    fn only_starts_are_refused_and_only_while_it_is_used_up() {
+        let run = RunId::new(RoutingHash::from_bits(0), 1);
+        let name = || "n".to_owned();
+        let start = Command::StartRun(Box::new(StartRun {
+            tenant: TenantId::default(),
+            run,
+            definition: DefinitionName { namespace: name(), name: name(), version: name() },
+            hash: WorkflowHash::of(""),
+            key: None,
+            idempotency_key: None,
+            input: Payload::null(),
+            seed: 0,
+            tags: Vec::new(),
+        }));
+        let state = StateMemory::new(100, 2);
+        state.set(PartitionId::new(0), 60);
+        assert_eq!(state.refuse(&start), None);
+        state.set(PartitionId::new(1), 40);
+        assert_eq!(state.refuse(&start).map(|refusal| refusal.code), Some(Code::QueueFull));
+        assert_eq!(state.refuse(&Command::ContinueRun { run }), None);
+        state.set(PartitionId::new(0), 0);
+        assert_eq!(state.refuse(&start), None);
+    }
+}
