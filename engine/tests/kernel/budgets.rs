@@ -137,7 +137,7 @@ fn trying_again_at_once_is_no_wait_either() {
             "do:
   - t:
       try: [ {{ {SPIN} }}, {{ no: {{ raise: {{ error: {{ type: 'https://x.example/no', status: 400 }} }} }} }} ]
-      catch: {{ retry: {{ delay: {delay}, limit: {{ attempt: {{ count: 0 }} }} }} }}"
+      catch: {{ retry: {{ delay: {delay} }} }}"
         ));
         let run = harness.start(&json!({}));
         fire_until_closed(&mut harness, run, 25);
