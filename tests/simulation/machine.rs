@@ -120,6 +120,7 @@ impl Machine {
             records_per_checkpoint: usize::try_from(chance.between(20, 200)).expect("small"),
             rows_kept: chance.index(4),
             batch_bytes: usize::try_from(chance.between(256, 8192)).expect("small"),
+            closed_bytes: usize::try_from(chance.between(1_024, 65_536)).expect("small"),
         };
         let mut machine = Self {
             rows: LaggingRows::new(log.clone(), lag),
