@@ -240,7 +240,9 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
     // Before anything is taken it is known whether there is room for it.
     disk::look(&space, &metrics);
     let state = StateMemory::new(config.state_memory_bytes, lanes.len());
-    lanes.iter().for_each(|(&id, lane)| state.set(id, lane.partition().open_bytes()));
+    for (&id, lane) in &lanes {
+        state.set(id, lane.partition().open_bytes());
+    }
     let host = Arc::new(Host {
         log: log.clone(),
         rows: log.clone(),

@@ -411,10 +411,10 @@ impl History {
             observed.unwrap_or_else(|divergence| panic!("partition {index} diverges: {divergence:#?}"));
             partition.apply(&event, Placed { position, time }, &mut Vec::new());
         }
-        let verified = verifier.finish(partition.next_position());
-        let verified = verified.unwrap_or_else(|divergence| panic!("partition {index} diverges: {divergence:#?}"));
-        assert_eq!(verified.unverified, 0, "partition {index}: every definition is known");
-        self.tally.causes += verified.causes;
+        let finished = verifier.finish(partition.next_position());
+        let found = finished.unwrap_or_else(|divergence| panic!("partition {index} diverges: {divergence:#?}"));
+        assert_eq!(found.unverified, 0, "partition {index}: every definition is known");
+        self.tally.causes += found.causes;
     }
 
     /// One flipped bit: it is found and named, or it changes nothing; it is never served.

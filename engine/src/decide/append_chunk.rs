@@ -23,9 +23,9 @@ pub(super) fn decide(partition: &Partition, token: &Token, sequence: u64, data: 
         return Err(Rejection::NotStreaming { step: token.step });
     }
     if data.is_json() {
-        bounds::json("the chunk", data)?
+        bounds::json("the chunk", data)?;
     } else {
-        bounds::fits("the chunk", data)?
+        bounds::fits("the chunk", data)?;
     }
     let event = RunEvent::ChunkAppended { step: token.step, attempt: token.attempt, sequence, data: data.clone() };
     let events = vec![Event::Run { run: run.id, event }];

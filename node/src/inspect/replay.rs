@@ -146,8 +146,8 @@ fn replay_partition(
         }
     }
     progress(id, end, end);
-    let verified = if verify { verifier.finish(end).map_err(&diverged)? } else { Verified::default() };
-    let Verified { causes, compared, unverified } = verified;
+    let Verified { causes, compared, unverified } =
+        if verify { verifier.finish(end).map_err(&diverged)? } else { Verified::default() };
     let open_runs = partition.runs().filter(|run| !run.status.is_closed()).count() as u64;
     let (events, digest) = (end.value(), partition.digest());
     Ok(PartitionReplay { partition: id, events, trimmed: false, digest, open_runs, causes, compared, unverified })

@@ -71,10 +71,11 @@ const fn code(rejection: &Rejection) -> Code {
 pub(crate) fn unreadable(error: &LaneError) -> Refusal {
     match error {
         LaneError::Read { source, .. } => read_failed(source),
-        LaneError::Row { .. } | LaneError::Fold { .. } | LaneError::Program { .. } => Refusal::new(
-            Code::Internal,
+        LaneError::Row { .. } => Refusal::new(
+            Code::Damaged,
             format!("{error}; `headwater log verify` lists all damage, and a backup restores it"),
         ),
+        LaneError::Fold { .. } | LaneError::Program { .. } => Refusal::new(Code::Internal, error.to_string()),
     }
 }
 
