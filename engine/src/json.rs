@@ -5,26 +5,25 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::limits;
-
-/// Why a text is not such a JSON text.
-pub(crate) fn check(text: &[u8]) -> Result<(), String> {
+/// Why a text is not such a JSON text, or nests deeper than `limit`.
+pub(crate) fn check(text: &[u8], limit: usize) -> Result<(), String> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    Part { depth: limits::VALUE_DEPTH }.deserialize(&mut reader).map_err(|error| error.to_string())?;
+    Part { depth: limit, limit }.deserialize(&mut reader).map_err(|error| error.to_string())?;
     reader.end().map_err(|error| error.to_string())
 }
 
-/// A value that may nest `depth` deep.
+/// A value that may nest `depth` deep, inside a text that may nest as deep as its limit.
 #[derive(Clone, Copy)]
 struct Part {
     depth: usize,
+    limit: usize,
 }
 
 impl Part {
     fn inner<E: Error>(self) -> Result<Self, E> {
         let depth = self.depth.checked_sub(1);
-        let refused = || E::custom(format_args!("it nests deeper than {} levels", limits::VALUE_DEPTH));
-        depth.map(|depth| Self { depth }).ok_or_else(refused)
+        let refused = || E::custom(format_args!("it nests deeper than {} levels", self.limit));
+        depth.map(|depth| Self { depth, ..self }).ok_or_else(refused)
     }
 }
 
@@ -85,22 +84,23 @@ impl<'de> Visitor<'de> for Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::VALUE_DEPTH;
 
     #[test]
     fn what_some_reader_could_not_read_is_refused() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        let deepest = nested(limits::VALUE_DEPTH);
+        let deepest = nested(VALUE_DEPTH);
         let fine = ["null", "-1.5e300", r#"{"a":[1,"\ud83d\ude00",true]}"#, "123456789012345678901234567890", &deepest];
         for text in fine {
-            assert_eq!(check(text.as_bytes()), Ok(()), "{text}");
+            assert_eq!(check(text.as_bytes(), VALUE_DEPTH), Ok(()), "{text}");
             drop(serde_json::from_str::<serde_json::Value>(text).expect("readers agree"));
         }
-        let too_deep = nested(limits::VALUE_DEPTH + 1);
+        let too_deep = nested(VALUE_DEPTH + 1);
         let odd = ["", "1e999", "[-1e400]", r#""\ud800""#, r#"{"\udc00":1}"#, "1 2", "[1,]", "nul", &too_deep];
         for text in odd {
-            assert!(check(text.as_bytes()).is_err(), "{text}");
+            assert!(check(text.as_bytes(), VALUE_DEPTH).is_err(), "{text}");
         }
-        assert!(check(b"\"\xff\"").is_err(), "no UTF-8");
-        assert!(check(&too_deep.into_bytes()).is_err_and(|why| why.contains("100 levels")));
+        assert!(check(b"\"\xff\"", VALUE_DEPTH).is_err(), "no UTF-8");
+        assert!(check(b"[[]]", 1).is_err_and(|why| why.contains("deeper than 1 levels")));
     }
 }

@@ -20,7 +20,7 @@ pub const LEAST_WAIT_MS: u64 = 1;
 /// The largest single value (input, output, data): an event must fit a message of the wire.
 pub const VALUE_BYTES: usize = 256 * 1024;
 /// How deep a JSON value may nest: with the message around it, it stays below what JSON readers take as a rule (128).
-pub const VALUE_DEPTH: usize = 100;
+pub const VALUE_DEPTH: usize = 110;
 /// The `key` of a start, which goes with the run and its first event.
 pub const KEY_BYTES: usize = 256;
 /// Tags of a run, for the same reason.
@@ -52,8 +52,8 @@ pub const DEFINITION_BYTES: usize = 1024 * 1024;
 pub const SCOPE_DEPTH: usize = 64;
 /// Items of all open `for` tasks of a run: they are kept in its state. Those of one `for` are also one value.
 pub const FOR_ITEMS: usize = 100_000;
-/// Failures that may cause each other: what a JSON reader takes, and less than what can be read back from the log.
-pub const FAILURE_CAUSES: usize = 127;
+/// Failures that may cause each other: readers see them nested, with their details inside.
+pub const FAILURE_CAUSES: usize = 100;
 /// What an error says of an expression that failed: its author may have made up any text.
 pub const DETAIL_CHARS: usize = 4_096;
 /// How long an idempotency key of a start is remembered, by default (the seed's `idempotency_window_hours`).

@@ -16,8 +16,12 @@ pub(super) fn fits(what: &'static str, payload: &Payload) -> Result<(), Rejectio
 
 /// Refuses what later tasks and readers could not read.
 pub(super) fn json(what: &'static str, payload: &Payload) -> Result<(), Rejection> {
+    json_within(what, payload, limits::VALUE_DEPTH)
+}
+
+fn json_within(what: &'static str, payload: &Payload, depth: usize) -> Result<(), Rejection> {
     fits(what, payload)?;
-    crate::json::check(&payload.data).map_err(|why| Rejection::NotJson { what, why })
+    crate::json::check(&payload.data, depth).map_err(|why| Rejection::NotJson { what, why })
 }
 
 /// What a start says beside its input.
@@ -35,7 +39,8 @@ pub(super) fn failure(failure: &Failure) -> Result<(), Rejection> {
         let texts = [Some(&one.message), Some(&one.kind), one.source.as_ref(), one.stack.as_ref()];
         bytes += texts.into_iter().flatten().map(|text| json_bytes(text)).sum::<usize>();
         if let Some(details) = &one.details {
-            json("the failure's details", details)?;
+            // Readers see each cause inside the failure that it caused.
+            json_within("the failure's details", details, limits::VALUE_DEPTH.saturating_sub(chain))?;
             bytes += details.len();
         }
         (chain, next) = (chain + 1, one.cause.as_deref());

@@ -134,8 +134,8 @@ fn a_run_whose_definition_is_unknown_is_passed_over_and_counted() {
             .expect("nothing to compare");
         partition.apply(event, *placed, &mut Vec::new());
     }
-    let verified = verifier.finish(partition.next_position()).expect("nothing is missing");
-    assert_eq!(verified, engine::Verified { causes: 0, compared: 0, unverified: 5 });
+    let found = verifier.finish(partition.next_position()).expect("nothing is missing");
+    assert_eq!(found, engine::Verified { causes: 0, compared: 0, unverified: 5 });
 }
 
 /// A log with loops, a `try`, retries and a cancellation besides.

@@ -68,9 +68,8 @@ fn the_largest_run_can_be_read_again() {
 /// Its bytes fit, but a reader would have to claim three times what an event may.
 #[test]
 fn what_could_not_be_read_back_is_known_before_it_is_written() {
-    let started = samples::events().into_iter().find_map(|sample| match sample.event {
-        Event::Run { event: RunEvent::Started(started), .. } => Some(started),
-        _ => None,
+    let started = samples::events().into_iter().find_map(|sample| {
+        if let Event::Run { event: RunEvent::Started(started), .. } = sample.event { Some(started) } else { None }
     });
     let mut started = started.expect("a sample");
     let event =
