@@ -173,33 +173,26 @@ fn payload(bytes: usize) -> bytes::Bytes {
     text.into()
 }
 
-/// Many producers, each of which appends again when it is answered.
+/// Many producers: tasks on two threads, each of which waits for its answer before it appends again.
 struct Producers {
     target: Arc<dyn Target>,
     measuring: AtomicBool,
     stopping: AtomicBool,
-    running: AtomicUsize,
-    done: Condvar,
-    /// Microseconds from append to answer.
-    latencies: Mutex<Vec<f32>>,
 }
 
-fn produce(producers: &Arc<Producers>, producer: usize) {
-    let (next, started) = (Arc::clone(producers), Instant::now());
-    let answered = move || {
-        if next.measuring.load(Ordering::Relaxed) {
-            next.latencies.lock().expect("not poisoned").push(started.elapsed().as_secs_f32() * 1e6);
+/// Appends until told to stop. Gives the microseconds from each measured append to its answer.
+async fn produce(producers: Arc<Producers>, producer: usize) -> Vec<f32> {
+    let mut latencies = Vec::with_capacity(1 << 16);
+    while !producers.stopping.load(Ordering::Relaxed) {
+        let (told, answer) = tokio::sync::oneshot::channel();
+        let started = Instant::now();
+        producers.target.append(producer, Box::new(move || told.send(()).expect("the producer waits")));
+        answer.await.expect("every append is answered");
+        if producers.measuring.load(Ordering::Relaxed) {
+            latencies.push(started.elapsed().as_secs_f32() * 1e6);
         }
-        if next.stopping.load(Ordering::Relaxed) {
-            if next.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-                let _latencies = next.latencies.lock().expect("not poisoned");
-                next.done.notify_all();
-            }
-        } else {
-            produce(&next, producer);
-        }
-    };
-    producers.target.append(producer, Box::new(answered));
+    }
+    latencies
 }
 
 struct Measured {
@@ -212,15 +205,11 @@ struct Measured {
 }
 
 fn measure(target: Arc<dyn Target>, count: usize, duration: Duration) -> Measured {
-    let producers = Arc::new(Producers {
-        target,
-        measuring: AtomicBool::new(false),
-        stopping: AtomicBool::new(false),
-        running: AtomicUsize::new(count),
-        done: Condvar::new(),
-        latencies: Mutex::new(Vec::with_capacity(1 << 20)),
-    });
-    (0..count).for_each(|producer| produce(&producers, producer));
+    let producers =
+        Arc::new(Producers { target, measuring: AtomicBool::new(false), stopping: AtomicBool::new(false) });
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("threads start");
+    let tasks: Vec<_> =
+        (0..count).map(|producer| runtime.spawn(produce(Arc::clone(&producers), producer))).collect();
     thread::sleep(WARM_UP);
     let (started, cpu, syncs) = (Instant::now(), cpu_us(), producers.target.syncs());
     producers.measuring.store(true, Ordering::Relaxed);
@@ -228,12 +217,11 @@ fn measure(target: Arc<dyn Target>, count: usize, duration: Duration) -> Measure
     producers.measuring.store(false, Ordering::Relaxed);
     let (elapsed, cpu, syncs) = (started.elapsed(), cpu_us() - cpu, producers.target.syncs() - syncs);
     producers.stopping.store(true, Ordering::Relaxed);
-    let mut waited = producers.latencies.lock().expect("not poisoned");
-    while producers.running.load(Ordering::Acquire) > 0 {
-        waited = producers.done.wait(waited).expect("not poisoned");
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(runtime.block_on(task).expect("a producer ends"));
     }
-    let latencies = std::mem::take(&mut *waited);
-    drop(waited);
+    drop(runtime);
     producers.target.close();
     let mut sorted: Vec<f64> = latencies.iter().map(|latency| f64::from(*latency)).collect();
     sorted.sort_by(f64::total_cmp);
@@ -286,10 +274,15 @@ fn medians(all: &[Measured]) -> Measured {
 fn main() {
     let duration = common::seconds(1.0);
     let mut report = Report::new("append-log");
+    // `cargo bench --bench append_log -- '128 producers'` measures only such cases.
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     for bytes in RECORD_BYTES {
         for producers in PRODUCERS {
-            let (log, raw) = compare(producers, bytes, duration);
             let case = format!("{producers} producers, {bytes} B");
+            if !case.contains(&wanted) {
+                continue;
+            }
+            let (log, raw) = compare(producers, bytes, duration);
             let main_case = producers == 128 && bytes == 256;
             let goal = |goal| if main_case { Some(goal) } else { None };
             let figure = |figure: &str, value, unit, limit, goal| Figure {

@@ -8,6 +8,7 @@ use types::{Offset, PartitionId, Position, StreamOrdinal, Timestamp};
 
 use crate::codec::{Damage, Reader};
 use crate::keys::LogKey;
+use crate::limits::BLOCK_BYTES;
 use crate::record::{Record, RetentionClass, StoredRecord};
 
 pub(crate) const MAGIC: [u8; 4] = *b"HwB\x01";
@@ -290,13 +291,34 @@ pub(crate) struct BlockContext {
 #[derive(Debug)]
 pub(crate) struct BlockBuilder {
     summary: BlockSummary,
+    buffers: Buffers,
+}
+
+/// The memory of a builder, to be used again.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
     ends: Vec<u8>,
     records: Vec<u8>,
 }
 
+impl Buffers {
+    /// Gives up the memory of an unusually large block.
+    pub(crate) fn if_small(self) -> Self {
+        if self.records.capacity() <= 2 * BLOCK_BYTES { self } else { Self::default() }
+    }
+}
+
 impl BlockBuilder {
+    #[cfg(test)]
     pub(crate) fn new(key: LogKey) -> Self {
-        Self { summary: BlockSummary::new(key), ends: Vec::new(), records: Vec::new() }
+        Self::reusing(Buffers::default(), key)
+    }
+
+    /// With the memory of an earlier one.
+    pub(crate) fn reusing(mut buffers: Buffers, key: LogKey) -> Self {
+        buffers.ends.clear();
+        buffers.records.clear();
+        Self { summary: BlockSummary::new(key), buffers }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -305,19 +327,20 @@ impl BlockBuilder {
 
     /// How many bytes of records it holds.
     pub(crate) const fn record_bytes(&self) -> usize {
-        self.records.len()
+        self.buffers.records.len()
     }
 
     /// Positions grow from record to record; the first is the block's base.
     pub(crate) fn push(&mut self, position: Position, record: &Record) {
         let first_time = if self.is_empty() { record.time } else { self.summary.first_time };
-        StoredRecord::encode(record, position, self.summary.key.base, first_time, &mut self.records);
-        let end = u32::try_from(self.records.len()).expect("a block holds 64 KiB, or one record within its limit");
-        self.ends.extend_from_slice(&end.to_le_bytes());
+        StoredRecord::encode(record, position, self.summary.key.base, first_time, &mut self.buffers.records);
+        let end =
+            u32::try_from(self.buffers.records.len()).expect("a block holds 64 KiB, or one record within its limit");
+        self.buffers.ends.extend_from_slice(&end.to_le_bytes());
         self.summary.add(position, record);
     }
 
-    pub(crate) fn finish(self, context: BlockContext, previous_crc: u32) -> (Block, BlockSummary) {
+    pub(crate) fn finish(self, context: BlockContext, previous_crc: u32) -> (Block, BlockSummary, Buffers) {
         let mut summary = self.summary;
         let mut header = BlockHeader {
             key: summary.key,
@@ -327,19 +350,19 @@ impl BlockBuilder {
             crc: 0,
             count: summary.count,
             first_time: summary.first_time,
-            record_bytes: u32::try_from(self.records.len()).expect("`push` checked each end"),
+            record_bytes: u32::try_from(self.buffers.records.len()).expect("`push` checked each end"),
             group_length: u32::try_from(context.group_end.since(summary.key.base))
                 .expect("a group has fewer records than its bytes"),
         };
         let mut bytes = Vec::with_capacity(header.block_bytes());
         bytes.extend_from_slice(&header.encode());
-        bytes.extend_from_slice(&self.ends);
-        bytes.extend_from_slice(&self.records);
+        bytes.extend_from_slice(&self.buffers.ends);
+        bytes.extend_from_slice(&self.buffers.records);
         header.crc = crc32fast::hash(&bytes[CHECKED_FROM..]);
         bytes[4..8].copy_from_slice(&header.crc.to_le_bytes());
         summary.bytes = bytes.len();
         summary.crc = header.crc;
-        (Block { header, bytes: bytes.into() }, summary)
+        (Block { header, bytes: bytes.into() }, summary, self.buffers)
     }
 }
 
@@ -361,7 +384,7 @@ mod tests {
             position = position.after(1 + u64::from(*gap));
         }
         let context = BlockContext { term: 3, durable: Position::new(77), group_end: position };
-        let (block, summary) = builder.finish(context, 99);
+        let (block, summary, _) = builder.finish(context, 99);
         (block, summary, stored)
     }
 

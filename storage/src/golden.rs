@@ -92,7 +92,7 @@ fn block() -> (LogKey, Block, Segment) {
     builder.push(Position::new(1000), &chunk());
     builder.push(Position::new(1002), &Record { offset: Offset::new(18), ..chunk() });
     let context = BlockContext { term: 7, durable: Position::new(990), group_end: Position::new(1004) };
-    let (block, summary) = builder.finish(context, 0x0123_4567);
+    let (block, summary, _) = builder.finish(context, 0x0123_4567);
     segment.add(&summary);
     (key, block, segment)
 }

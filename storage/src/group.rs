@@ -10,6 +10,7 @@ use crate::error::AppendError;
 use crate::limits::{RECORD_BYTES, RECORD_HEADERS};
 use crate::log::{AppendBatch, OnDurable};
 use crate::partition_log::{PartitionLog, Policy, Staged};
+use crate::record::Record;
 use crate::row_store;
 use crate::store::Batch;
 
@@ -18,11 +19,14 @@ pub(crate) struct Pending {
     pub(crate) batch: AppendBatch,
     pub(crate) on_durable: OnDurable,
     pub(crate) since: Instant,
+    /// Of its records.
+    pub(crate) bytes: usize,
 }
 
 impl Pending {
-    pub(crate) fn bytes(&self) -> usize {
-        self.batch.records.iter().map(crate::record::Record::bytes).sum()
+    pub(crate) fn now(batch: AppendBatch, on_durable: OnDurable) -> Self {
+        let bytes = batch.records.iter().map(Record::bytes).sum();
+        Self { batch, on_durable, since: Instant::now(), bytes }
     }
 }
 
@@ -84,7 +88,7 @@ impl Writer {
     pub(crate) fn group(&mut self, pending: Vec<Pending>) -> Group {
         let mut group = Group::default();
         let mut begun = vec![false; self.logs.len()];
-        for Pending { batch, on_durable, since } in pending {
+        for Pending { batch, on_durable, since, .. } in pending {
             match self.check(&batch) {
                 Ok(()) => {
                     let end = self.add(&batch, &mut group, &mut begun);

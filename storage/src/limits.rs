@@ -1,5 +1,7 @@
 //! Every bound of the log, with its reason.
 
+use std::time::Duration;
+
 /// A block holds at most this many bytes of records, unless a single record is larger: what a cold read of one event
 /// costs, and what a warm one keeps alive.
 pub const BLOCK_BYTES: usize = 64 * 1024;
@@ -19,6 +21,13 @@ pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// One group commit takes at most so many bytes, so that one write of a large backlog does not delay the first answer.
 pub const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// So many appends are worth a group of their own. Fewer wait for those who were just answered to append again, which
+/// halves the number of writes and syncs that a moderate load needs.
+pub const WORTHWHILE_GROUP: usize = 128;
+
+/// How long anything is put off for that at most: a bound for a very busy machine, it takes far less.
+pub const GROUP_PATIENCE: Duration = Duration::from_micros(300);
 
 /// Recent blocks kept for live followers, for the whole node.
 pub const TAIL_BYTES: usize = 16 * 1024 * 1024;

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use bytes::Bytes;
 use types::{History, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
@@ -262,7 +261,7 @@ impl Log for MemoryLog {
     }
 
     fn append(&self, batch: AppendBatch, on_durable: OnDurable) {
-        let pending = Pending { batch, on_durable, since: Instant::now() };
+        let pending = Pending::now(batch, on_durable);
         for (on_durable, error) in self.write(pending) {
             on_durable(Err(error));
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use types::{PartitionId, Position, Timestamp};
 
-use crate::block::{Block, BlockBuilder, BlockContext, BlockSummary};
+use crate::block::{Block, BlockBuilder, BlockContext, BlockSummary, Buffers};
 use crate::checkpoint::Checkpoint;
 use crate::keys::{Family, IndexKey, MetaKey};
 use crate::limits::BLOCK_BYTES;
@@ -44,13 +44,23 @@ pub(crate) struct PartitionLog {
     unsaved_bytes: u64,
     /// Of the group that is being made; the last one of a chain takes more.
     builders: [Vec<BlockBuilder>; CHAINS],
+    /// The memory of an earlier block.
+    spare: [Buffers; CHAINS],
 }
 
 impl PartitionLog {
     /// As recovery found it: the active segments, the end, and what came after the last checkpoint.
     pub(crate) fn new(active: [Segment; CHAINS], next: Position, saved: Position, unsaved_bytes: u64) -> Self {
         let partition = active[0].chain.partition;
-        Self { partition, next, active, saved, unsaved_bytes, builders: [Vec::new(), Vec::new()] }
+        Self {
+            partition,
+            next,
+            active,
+            saved,
+            unsaved_bytes,
+            builders: [Vec::new(), Vec::new()],
+            spare: [Buffers::default(), Buffers::default()],
+        }
     }
 
     /// Where the next record goes.
@@ -126,7 +136,8 @@ impl PartitionLog {
         let position = self.next;
         let builders = &mut self.builders[chain];
         if builders.last().is_none_or(full) {
-            builders.push(BlockBuilder::new(self.active[chain].block_key(position)));
+            let key = self.active[chain].block_key(position);
+            builders.push(BlockBuilder::reusing(std::mem::take(&mut self.spare[chain]), key));
         }
         builders.last_mut().expect("there is one now").push(position, record);
         self.next = position.next();
@@ -135,9 +146,10 @@ impl PartitionLog {
     /// Ends the group: what was pushed becomes blocks.
     pub(crate) fn finish(&mut self, term: u32, durable: Position, batch: &mut Batch, staged: &mut Staged) {
         let context = BlockContext { term, durable, group_end: self.next };
-        for (segment, builders) in self.active.iter_mut().zip(&mut self.builders) {
+        for ((segment, builders), spare) in self.active.iter_mut().zip(&mut self.builders).zip(&mut self.spare) {
             for builder in builders.drain(..) {
-                let (block, summary) = builder.finish(context, segment.last_crc());
+                let (block, summary, buffers) = builder.finish(context, segment.last_crc());
+                *spare = buffers.if_small();
                 segment.add(&summary);
                 self.unsaved_bytes += summary.bytes as u64;
                 batch.put_block(&summary.key.encode(), Bytes::clone(block.bytes()));

@@ -1,10 +1,11 @@
 //! The bounded queue in front of the log: appends in order, and a pause for whoever brings more than the disk takes.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::error::AppendError;
 use crate::group::Pending;
-use crate::limits::GROUP_BYTES;
+use crate::limits::{GROUP_BYTES, GROUP_PATIENCE, WORTHWHILE_GROUP};
 use crate::log::OnDurable;
 
 /// How much may wait and be in flight together.
@@ -24,6 +25,13 @@ pub(crate) struct Queue {
     room: Condvar,
 }
 
+/// Appends that are written together.
+pub(crate) struct Taken {
+    pub(crate) appends: Vec<Pending>,
+    /// Of their records.
+    pub(crate) bytes: usize,
+}
+
 #[derive(Default)]
 struct State {
     waiting: Vec<Pending>,
@@ -32,11 +40,46 @@ struct State {
     /// Taken by the writer and not yet answered.
     in_flight_batches: usize,
     in_flight_bytes: usize,
-    /// The writer has taken some and did not come back yet.
-    is_being_written: bool,
+    /// How many appends came in so far.
+    appended: u64,
+    /// Answers are being given.
+    answering: bool,
     writer_sleeps: bool,
     appenders_sleep: usize,
     closed: Option<AppendError>,
+}
+
+impl State {
+    /// How long the writer should sleep: not at all when a group is worth making, a moment when more is about to come,
+    /// `None` when there is nothing.
+    fn patience(&self) -> Option<Duration> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let more_to_come = self.answering && self.waiting.len() < WORTHWHILE_GROUP && self.closed.is_none();
+        Some(if more_to_come { GROUP_PATIENCE } else { Duration::ZERO })
+    }
+
+    fn take(&mut self) -> Taken {
+        let (mut count, mut bytes) = (0, 0);
+        for pending in &self.waiting {
+            if count > 0 && bytes + pending.bytes > GROUP_BYTES {
+                break;
+            }
+            count += 1;
+            bytes += pending.bytes;
+        }
+        let appends: Vec<_> = if count == self.waiting.len() {
+            // As much room as the last group needed: the next one is likely to be like it.
+            std::mem::replace(&mut self.waiting, Vec::with_capacity(count))
+        } else {
+            self.waiting.drain(..count).collect()
+        };
+        self.waiting_bytes -= bytes;
+        self.in_flight_batches += count;
+        self.in_flight_bytes += bytes;
+        Taken { appends, bytes }
+    }
 }
 
 impl Queue {
@@ -51,7 +94,7 @@ impl Queue {
     /// Adds an append, waiting while there is no room. An append larger than all bounds passes when it is alone.
     /// Gives back who is to be told when the queue is closed, and why it is.
     pub(crate) fn push(&self, pending: Pending) -> Option<(OnDurable, AppendError)> {
-        let bytes = pending.bytes();
+        let bytes = pending.bytes;
         let mut state = self.state();
         while state.closed.is_none() && !self.has_room(&state, bytes) {
             state.appenders_sleep += 1;
@@ -63,7 +106,8 @@ impl Queue {
         }
         state.waiting.push(pending);
         state.waiting_bytes += bytes;
-        if state.writer_sleeps {
+        state.appended += 1;
+        if state.writer_sleeps && (state.waiting.len() == 1 || state.patience() == Some(Duration::ZERO)) {
             self.filled.notify_one();
         }
         None
@@ -76,41 +120,50 @@ impl Queue {
     }
 
     /// All that wait, up to a group's size, oldest first; sleeps while there are none. `None`: closed and empty.
-    pub(crate) fn take(&self) -> Option<Vec<Pending>> {
+    pub(crate) fn take(&self) -> Option<Taken> {
         let mut state = self.state();
-        state.is_being_written = false;
-        while state.waiting.is_empty() {
-            if state.closed.is_some() {
+        loop {
+            let patience = state.patience();
+            if patience == Some(Duration::ZERO) {
+                break;
+            }
+            if state.waiting.is_empty() && state.closed.is_some() {
                 return None;
             }
             state.writer_sleeps = true;
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let (woken, timed_out) = match patience {
+                None => (self.filled.wait(state).unwrap_or_else(PoisonError::into_inner), false),
+                Some(patience) => {
+                    let waited = self.filled.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
+                    (waited.0, waited.1.timed_out())
+                }
+            };
+            state = woken;
             state.writer_sleeps = false;
+            if timed_out {
+                break;
+            }
         }
-        let mut bytes = 0;
-        let fits = |pending: &&Pending| {
-            let before = bytes;
-            bytes += pending.bytes();
-            before == 0 || bytes <= GROUP_BYTES
-        };
-        let count = state.waiting.iter().take_while(fits).count();
-        let taken: Vec<_> = if count == state.waiting.len() {
-            std::mem::take(&mut state.waiting)
-        } else {
-            state.waiting.drain(..count).collect()
-        };
-        let bytes: usize = taken.iter().map(Pending::bytes).sum();
-        state.waiting_bytes -= bytes;
-        state.is_being_written = true;
-        state.in_flight_batches += taken.len();
-        state.in_flight_bytes += bytes;
-        Some(taken)
+        Some(state.take())
     }
 
-    /// Whether some appends are not yet written.
-    pub(crate) fn is_being_written(&self) -> bool {
-        let state = self.state();
-        state.is_being_written || !state.waiting.is_empty()
+    /// How many appends wait for the writer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    /// How many appends were taken in so far.
+    pub(crate) fn appended(&self) -> u64 {
+        self.state().appended
+    }
+
+    /// Answers are being given, upon which their receivers append again; `false`: that is over.
+    pub(crate) fn answering(&self, answering: bool) {
+        let mut state = self.state();
+        state.answering = answering;
+        if !answering && state.writer_sleeps && !state.waiting.is_empty() {
+            self.filled.notify_one();
+        }
     }
 
     /// So many appends were answered.

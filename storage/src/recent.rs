@@ -167,7 +167,9 @@ mod tests {
             };
             builder.push(Position::new(*position), &record);
         }
-        builder.finish(BlockContext { term: 1, durable: Position::ZERO, group_end: Position::new(100) }, 0)
+        let context = BlockContext { term: 1, durable: Position::ZERO, group_end: Position::new(100) };
+        let (block, summary, _) = builder.finish(context, 0);
+        (block, summary)
     }
 
     /// Three groups: positions 0..4, 4..6, 6..7.

@@ -114,12 +114,17 @@ pub struct RocksLog {
     term: u32,
     /// One at a time.
     backing_up: Mutex<()>,
+}
+
+/// Keeps the watermark, and the lock as long as anything may be written.
+struct Keeper {
+    file: WatermarkFile,
     _lock: DirectoryLock,
 }
 
-impl KeepWatermark for WatermarkFile {
+impl KeepWatermark for Keeper {
     fn keep(&mut self, watermark: &Watermark) -> Result<(), String> {
-        self.write(watermark).map_err(|error| error.to_string())
+        self.file.write(watermark).map_err(|error| error.to_string())
     }
 }
 
@@ -293,10 +298,11 @@ impl Existing {
             watermark_every: Duration::from_millis(options.watermark_ms),
             on_fatal: options.on_fatal.clone(),
         };
-        let committer = Committer::start(Arc::clone(&catalog), writer, &watermark, Box::new(file), commit)
+        let keeper = Box::new(Keeper { file, _lock: lock });
+        let committer = Committer::start(Arc::clone(&catalog), writer, &watermark, keeper, commit)
             .map_err(|error| io_error(&directory.path, &error))?;
         let (directory, backing_up, dropping) = (directory.clone(), Mutex::new(()), Mutex::new(()));
-        let log = RocksLog { catalog, store, committer, space, dropping, directory, term, backing_up, _lock: lock };
+        let log = RocksLog { catalog, store, committer, space, dropping, directory, term, backing_up };
         Ok((Arc::new(log), term))
     }
 }
@@ -319,7 +325,7 @@ impl Log for RocksLog {
     }
 
     fn append(&self, batch: AppendBatch, on_durable: OnDurable) {
-        self.committer.append(Pending { batch, on_durable, since: Instant::now() });
+        self.committer.append(Pending::now(batch, on_durable));
     }
 
     fn read(
