@@ -205,11 +205,9 @@ struct Measured {
 }
 
 fn measure(target: Arc<dyn Target>, count: usize, duration: Duration) -> Measured {
-    let producers =
-        Arc::new(Producers { target, measuring: AtomicBool::new(false), stopping: AtomicBool::new(false) });
+    let producers = Arc::new(Producers { target, measuring: AtomicBool::new(false), stopping: AtomicBool::new(false) });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("threads start");
-    let tasks: Vec<_> =
-        (0..count).map(|producer| runtime.spawn(produce(Arc::clone(&producers), producer))).collect();
+    let tasks: Vec<_> = (0..count).map(|producer| runtime.spawn(produce(Arc::clone(&producers), producer))).collect();
     thread::sleep(WARM_UP);
     let (started, cpu, syncs) = (Instant::now(), cpu_us(), producers.target.syncs());
     producers.measuring.store(true, Ordering::Relaxed);

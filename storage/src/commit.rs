@@ -179,7 +179,7 @@ fn write_group(shared: &Shared, mut group: Group, batches: usize, bytes: usize) 
     }
     if !group.batch.is_empty() {
         let started = Instant::now();
-        group.waiting.iter().for_each(|waiting| shared.catalog.metrics.queued(started - waiting.since));
+        shared.catalog.metrics.queued(group.waiting.iter().map(|waiting| started - waiting.since));
         let failure = shared.failure().or_else(|| {
             let written = shared.catalog.store.write(&group.batch);
             written.err().map(|error| shared.fail("a write failed", &error.to_string()))

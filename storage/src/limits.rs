@@ -22,12 +22,12 @@ pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// One group commit takes at most so many bytes, so that one write of a large backlog does not delay the first answer.
 pub const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
-/// So many appends are worth a group of their own. Fewer wait for those who were just answered to append again, which
-/// halves the number of writes and syncs that a moderate load needs.
-pub const WORTHWHILE_GROUP: usize = 128;
+/// A sync is put off for so many appends that are queued and not yet written: without it those who were just answered,
+/// and append again, would wait for two syncs. More than these are enough for a sync of their own.
+pub const AWAITED_APPENDS: u64 = 512;
 
-/// How long anything is put off for that at most: a bound for a very busy machine, it takes far less.
-pub const GROUP_PATIENCE: Duration = Duration::from_micros(300);
+/// How long it is put off for them at most: a bound for a very busy machine, writing them takes far less.
+pub const SYNC_PATIENCE: Duration = Duration::from_micros(300);
 
 /// Recent blocks kept for live followers, for the whole node.
 pub const TAIL_BYTES: usize = 16 * 1024 * 1024;

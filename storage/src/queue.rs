@@ -1,11 +1,10 @@
 //! The bounded queue in front of the log: appends in order, and a pause for whoever brings more than the disk takes.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::error::AppendError;
 use crate::group::Pending;
-use crate::limits::{GROUP_BYTES, GROUP_PATIENCE, WORTHWHILE_GROUP};
+use crate::limits::GROUP_BYTES;
 use crate::log::OnDurable;
 
 /// How much may wait and be in flight together.
@@ -42,24 +41,12 @@ struct State {
     in_flight_bytes: usize,
     /// How many appends came in so far.
     appended: u64,
-    /// Answers are being given.
-    answering: bool,
     writer_sleeps: bool,
     appenders_sleep: usize,
     closed: Option<AppendError>,
 }
 
 impl State {
-    /// How long the writer should sleep: not at all when a group is worth making, a moment when more is about to come,
-    /// `None` when there is nothing.
-    fn patience(&self) -> Option<Duration> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        let more_to_come = self.answering && self.waiting.len() < WORTHWHILE_GROUP && self.closed.is_none();
-        Some(if more_to_come { GROUP_PATIENCE } else { Duration::ZERO })
-    }
-
     fn take(&mut self) -> Taken {
         let (mut count, mut bytes) = (0, 0);
         for pending in &self.waiting {
@@ -107,7 +94,10 @@ impl Queue {
         state.waiting.push(pending);
         state.waiting_bytes += bytes;
         state.appended += 1;
-        if state.writer_sleeps && (state.waiting.len() == 1 || state.patience() == Some(Duration::ZERO)) {
+        // Told once: telling costs a system call, and those who come before the writer is up need not pay another.
+        let wake = std::mem::take(&mut state.writer_sleeps);
+        drop(state);
+        if wake {
             self.filled.notify_one();
         }
         None
@@ -122,27 +112,13 @@ impl Queue {
     /// All that wait, up to a group's size, oldest first; sleeps while there are none. `None`: closed and empty.
     pub(crate) fn take(&self) -> Option<Taken> {
         let mut state = self.state();
-        loop {
-            let patience = state.patience();
-            if patience == Some(Duration::ZERO) {
-                break;
-            }
-            if state.waiting.is_empty() && state.closed.is_some() {
+        while state.waiting.is_empty() {
+            if state.closed.is_some() {
                 return None;
             }
             state.writer_sleeps = true;
-            let (woken, timed_out) = match patience {
-                None => (self.filled.wait(state).unwrap_or_else(PoisonError::into_inner), false),
-                Some(patience) => {
-                    let waited = self.filled.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
-                    (waited.0, waited.1.timed_out())
-                }
-            };
-            state = woken;
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.writer_sleeps = false;
-            if timed_out {
-                break;
-            }
         }
         Some(state.take())
     }
@@ -155,15 +131,6 @@ impl Queue {
     /// How many appends were taken in so far.
     pub(crate) fn appended(&self) -> u64 {
         self.state().appended
-    }
-
-    /// Answers are being given, upon which their receivers append again; `false`: that is over.
-    pub(crate) fn answering(&self, answering: bool) {
-        let mut state = self.state();
-        state.answering = answering;
-        if !answering && state.writer_sleeps && !state.waiting.is_empty() {
-            self.filled.notify_one();
-        }
     }
 
     /// So many appends were answered.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use types::{PartitionId, Position};
 
 use crate::group::Waiting;
-use crate::limits::{GROUP_PATIENCE, WORTHWHILE_GROUP};
+use crate::limits::{AWAITED_APPENDS, SYNC_PATIENCE};
 
 /// A group that is written and not yet durable.
 pub(super) struct Written {
@@ -68,8 +68,8 @@ impl Handover {
 
     /// Sleeps until something is written, at most `patience`.
     ///
-    /// When there is something, all that was appended until now is waited for too, unless it is worth a sync of its
-    /// own: those whom the last sync answered have appended again, and would otherwise wait for two syncs.
+    /// When there is something, all that was appended until now is waited for too, unless that is enough for a sync of
+    /// its own: those whom the last sync answered have appended again, and would otherwise wait for two syncs.
     pub(super) fn wait(&self, patience: Option<Duration>, appended: impl Fn() -> u64) {
         let mut state = self.state();
         while state.written.is_empty() && !state.finished && !state.nudged {
@@ -87,9 +87,9 @@ impl Handover {
             let all = appended();
             let behind = |state: &mut State| {
                 let missing = all.saturating_sub(state.batches);
-                (1..=WORTHWHILE_GROUP as u64).contains(&missing) && !state.finished
+                (1..=AWAITED_APPENDS).contains(&missing) && !state.finished
             };
-            drop(self.changed.wait_timeout_while(state, GROUP_PATIENCE, behind));
+            drop(self.changed.wait_timeout_while(state, SYNC_PATIENCE, behind));
         }
     }
 

@@ -52,9 +52,7 @@ impl Syncer {
         }
         shared.catalog.metrics.synced(self.sequence, started.elapsed());
         shared.queue.answered(batches, bytes);
-        shared.queue.answering(true);
         written.into_iter().flat_map(|group| group.waiting).for_each(Waiting::durable);
-        shared.queue.answering(false);
         true
     }
 
