@@ -11,6 +11,10 @@ use clap::Parser;
 
 use crate::arguments::Arguments;
 
+/// Threads free what others allocated: a third of a step's CPU with the C library's allocator. See docs/benchmarks.md.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;

@@ -50,6 +50,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("prometheus", &["storage", "gateway", "node"]),
     ("tokio", &["gateway", "node", "cli", "headwater-client"]),
     ("tokio-tungstenite", &["headwater-client"]),
+    ("tikv-jemallocator", &["cli"]),
     ("reqwest", &["headwater-client", "node"]),
 ];
 

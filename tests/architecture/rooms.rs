@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("hyper_util", &["gateway/src/"]),
     ("tokio", &["gateway/src/", "node/src/", "cli/src/", "sdk/rust/src/"]),
     ("tokio_tungstenite", &["sdk/rust/src/"]),
+    ("tikv_jemallocator", &["cli/src/main.rs"]),
     ("reqwest", &["sdk/rust/src/", "node/src/http_step.rs"]),
 ];
 
