@@ -11,7 +11,8 @@ pub const BATCH_BYTES: usize = 512 * 1024;
 /// What a record costs besides its payload, for that count.
 pub const RECORD_OVERHEAD_BYTES: usize = 48;
 /// Records after which the rows that changed are written: what a recovery has to fold at most, for each partition.
-pub const RECORDS_PER_CHECKPOINT: usize = 8_192;
+/// Closed runs are held in memory until then, and up to as many records more.
+pub const RECORDS_PER_CHECKPOINT: usize = 2_048;
 /// Streams, producers and starts that a partition keeps in memory over a checkpoint.
 pub const ROWS_KEPT: usize = 16_384;
 /// What closed runs of a partition may hold in memory before a checkpoint is taken for their sake.
