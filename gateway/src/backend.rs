@@ -7,13 +7,13 @@ use std::future::Future;
 pub use protocol::{CHUNK, ChunkSource, EVENT, Event, Failure, HeldStatus, Holding, QueueSlots, Task};
 use serde::{Deserialize, Serialize};
 use types::{
-    Cursor, History, IdempotencyKey, Incarnation, Offset, Payload, ProducerId, Refusal, RunId, StreamName, TenantId,
-    Timestamp, WorkflowHash,
+    Cursor, Durability, History, IdempotencyKey, Incarnation, Offset, Payload, ProducerId, Refusal, RunId, StreamName,
+    TenantId, Timestamp, WorkflowHash,
 };
 
 /// A node, near or far. A request is taken when the method is called, not when its future is first polled, so requests
 /// of one caller reach a stream in the order of the calls. Every answer, also a refusal or a read, was derived from
-/// state that is durable by the time it arrives. Dropping a future gives up the answer, never the request.
+/// state that is durable, as `durability` says, by the time it arrives. Dropping a future gives up the answer, never the request.
 pub trait Backend: Clone + Send + Sync + 'static {
     fn create_stream(&self, tenant: &TenantId, request: CreateStream) -> impl Answer<StreamCreated>;
     fn append(&self, tenant: &TenantId, request: Append) -> impl Answer<Appended>;
@@ -46,6 +46,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Whether the node takes work; `Err` says why not (starting, draining).
     fn ready(&self) -> Result<(), Refusal>;
+
+    /// What its acknowledgements promise; the same as long as it runs.
+    fn durability(&self) -> Durability;
 }
 
 /// The shape of every answer.

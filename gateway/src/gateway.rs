@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use types::{Code, Refusal};
+use types::{Code, Durability, Refusal};
 
 use crate::backend::Backend;
 use crate::inbox::Inbox;
@@ -21,6 +21,8 @@ pub(crate) struct Gateway<B> {
     pub(crate) backend: B,
     /// The node's name, for people who read logs.
     pub(crate) node: String,
+    /// The backend's.
+    pub(crate) durability: Durability,
     pub(crate) limits: Arc<Limits>,
     pub(crate) web: WebAccess,
     pub(crate) metrics: Metrics,
@@ -42,9 +44,11 @@ impl<B: Backend> Gateway<B> {
     pub(crate) fn new(backend: B, node: String, limits: Limits, web: WebAccess, metrics: Metrics) -> Arc<Self> {
         let limits = Arc::new(limits);
         let tails = Tails::new(backend.clone(), Arc::clone(&limits), metrics.clone());
+        let durability = backend.durability();
         Arc::new(Self {
             backend,
             node,
+            durability,
             limits,
             web,
             metrics,

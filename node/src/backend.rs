@@ -14,7 +14,7 @@ use gateway::backend::{
     WorkflowRegistered, WorkflowSource,
 };
 use tokio::sync::{Semaphore, oneshot};
-use types::{Code, Offset, PartitionId, Payload, Refusal, RunId, StreamName, TenantId};
+use types::{Code, Durability, Offset, PartitionId, Payload, Refusal, RunId, StreamName, TenantId};
 
 use crate::catalogue;
 use crate::fanout::Followed;
@@ -494,6 +494,10 @@ impl Backend for NodeBackend {
             return Err(Refusal::new(Code::Draining, "the node is stopping: connect to it again shortly"));
         }
         Ok(())
+    }
+
+    fn durability(&self) -> Durability {
+        self.host.durability
     }
 }
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use gateway::{HostName, WebOrigin};
-use types::{PartitionCount, TenantId};
+use types::{Durability, PartitionCount, TenantId};
 use workflow::{Growth, Jitter, RetryPolicy};
 
 pub use self::error::{ConfigError, Origin, Problem, ProblemCode};
@@ -62,10 +62,12 @@ pub struct Config {
     not_in_force: Vec<String>,
 }
 
-/// How the log keeps what it is given. An acknowledgement is always given after the sync to disk.
+/// How the log keeps what it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StorageSettings {
+    /// When an acknowledgement is given.
+    pub durability: Durability,
     /// A segment is sealed at this size or this age, whichever comes first.
     pub segment_bytes: u64,
     pub segment_age_ms: u64,
@@ -256,6 +258,7 @@ fn driver_threads(settings: &Settings, partitions: PartitionCount) -> NonZeroUsi
 
 fn storage(settings: &Settings) -> StorageSettings {
     StorageSettings {
+        durability: settings.durability("storage.durability"),
         segment_bytes: settings.whole("storage.segment_mib") * 1024 * 1024,
         segment_age_ms: settings.whole("storage.segment_age_ms"),
         tail_bytes: to_usize(settings.whole("storage.tail_mib") * 1024 * 1024),

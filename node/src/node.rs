@@ -219,7 +219,7 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
     let on_fatal = Arc::new(move |what: &str| drop(tell.send_replace(Some(what.to_owned()))));
     let options = storage_options(config, on_fatal);
     let (log, report) = RocksLog::open(&config.data_dir, &options)?;
-    log.metrics().register(registry).map_err(|what| NodeError::Setup { what })?;
+    log.register(registry).map_err(|what| NodeError::Setup { what })?;
     let token_key = data_dir::token_key(&config.data_dir)
         .map_err(|error| NodeError::Setup { what: format!("failed to read the key of workers' tokens: {error}") })?;
     let partition_config = PartitionConfig {
@@ -247,6 +247,7 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
         log: log.clone(),
         rows: log.clone(),
         storage: log,
+        durability: config.storage.durability,
         clock: LogClock::new(last),
         catalogue: Catalogue::default(),
         fanout: Fanout::default(),
@@ -261,6 +262,12 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
     if host.partitions() != config.partitions {
         let (kept, asked) = (host.partitions().get(), config.partitions.get());
         tracing::warn!(kept, asked, "the data directory keeps the number of partitions that it was made with");
+    }
+    if report.new_history {
+        tracing::warn!(
+            "the last stop was not in order, and acknowledgements had not waited for the disk: the last of what was \
+                acknowledged may be missing; a new history begins, and cursors of the old one are refused"
+        );
     }
     host.metrics.torn_records.set(i64::try_from(report.torn_records).unwrap_or(i64::MAX));
     Ok(Opened { host, lanes, handed, report })
@@ -421,6 +428,7 @@ fn storage_options(config: &Config, on_fatal: storage::OnFatal) -> storage::Opti
     storage::Options {
         partitions: config.partitions,
         history_seed: router::random_u32(),
+        durability: config.storage.durability,
         segment_bytes: config.storage.segment_bytes,
         segment_ms: config.storage.segment_age_ms,
         tail_bytes: config.storage.tail_bytes,

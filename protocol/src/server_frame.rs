@@ -2,7 +2,7 @@
 //! messages are the events themselves, identical for every receiver.
 
 use serde::{Deserialize, Serialize};
-use types::{Code, Cursor, Offset, RunId};
+use types::{Code, Cursor, Durability, Offset, RunId};
 
 use crate::worker::{HeldStatus, Task};
 
@@ -15,6 +15,9 @@ pub enum ServerFrame {
         heartbeat_ms: u64,
         limits: Limits,
         node: String,
+        /// What an acknowledgement of this node promises.
+        #[serde(default)]
+        durability: Durability,
     },
     /// The position first, before any event. `resumed`: the given cursor was good and nothing is missing.
     Subbed {
@@ -62,6 +65,8 @@ pub enum ServerFrame {
         cursor: Option<Cursor>,
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]
         dup: bool,
+        #[serde(skip_serializing_if = "is_commit", default)]
+        durability: Durability,
     },
     Refused {
         n: u64,
@@ -82,6 +87,8 @@ pub enum ServerFrame {
         seq: Option<u64>,
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]
         result: bool,
+        #[serde(skip_serializing_if = "is_commit", default)]
+        durability: Durability,
     },
     /// A worker's chunk or result that is not taken: drop the task (`stale_attempt`, `forged_token`), or send again
     /// from `next_seq` (`chunk_gap`), or later (`retry_after_ms`).
@@ -113,6 +120,12 @@ pub enum ServerFrame {
     Pong {
         ts: u64,
     },
+}
+
+/// The usual level goes without saying.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_commit(durability: &Durability) -> bool {
+    *durability == Durability::Commit
 }
 
 /// A task frame is the task's own fields.

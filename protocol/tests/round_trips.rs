@@ -8,7 +8,8 @@ use protocol::{
 };
 use serde_json::value::RawValue;
 use types::{
-    Code, Cursor, History, Incarnation, Offset, Payload, Position, ProducerId, StreamName, StreamStart, Timestamp,
+    Code, Cursor, Durability, History, Incarnation, Offset, Payload, Position, ProducerId, StreamName, StreamStart,
+    Timestamp,
 };
 
 fn json() -> impl Strategy<Value = String> {
@@ -109,10 +110,11 @@ proptest! {
     fn a_node_frame_comes_back_as_it_was_said(
         (n, id) in any::<(u64, u32)>(), cursor in cursor(), prev in prop::option::of(any::<u64>()), message in any::<String>()
     ) {
+        let durability = if n % 3 == 0 { Durability::Os } else { Durability::Commit };
         for frame in [
             ServerFrame::Batch { id, prev: prev.map(Offset::new), cursor, n: 3 },
             ServerFrame::Refused { n, code: Code::TooLarge, message: message.clone(), retry_after_ms: prev },
-            ServerFrame::Done { n, offset: prev.map(Offset::new), run: None, cursor: Some(cursor), dup: n % 2 == 0 },
+            ServerFrame::Done { n, offset: prev.map(Offset::new), run: None, cursor: Some(cursor), dup: n % 2 == 0, durability },
         ] {
             let read = ServerFrame::decode(&frame.encode()).expect("our own frames are understood");
             prop_assert_eq!(format!("{read:?}"), format!("{frame:?}"));

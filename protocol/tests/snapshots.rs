@@ -8,8 +8,8 @@ use protocol::{
 };
 use serde_json::value::RawValue;
 use types::{
-    Code, Cursor, History, IdempotencyKey, Incarnation, Offset, Payload, Position, ProducerId, RoutingHash, RunId,
-    StreamName, StreamStart, Timestamp,
+    Code, Cursor, Durability, History, IdempotencyKey, Incarnation, Offset, Payload, Position, ProducerId, RoutingHash,
+    RunId, StreamName, StreamStart, Timestamp,
 };
 
 fn raw(json: &str) -> Box<RawValue> {
@@ -122,8 +122,14 @@ fn what_a_worker_says() {
 #[test]
 fn what_the_node_says_about_the_connection() {
     let limits = Limits { message_bytes: 524_288, event_bytes: 262_144, subscriptions: 128, commands_in_flight: 1024 };
-    let welcome = ServerFrame::Welcome { session: "s-1".into(), heartbeat_ms: 20_000, limits, node: "n-1".into() };
-    assert_snapshot!(server(&welcome), @r#"{"op":"welcome","session":"s-1","heartbeat_ms":20000,"limits":{"message_bytes":524288,"event_bytes":262144,"subscriptions":128,"commands_in_flight":1024},"node":"n-1"}"#);
+    let welcome = ServerFrame::Welcome {
+        session: "s-1".into(),
+        heartbeat_ms: 20_000,
+        limits,
+        node: "n-1".into(),
+        durability: Durability::Commit,
+    };
+    assert_snapshot!(server(&welcome), @r#"{"op":"welcome","session":"s-1","heartbeat_ms":20000,"limits":{"message_bytes":524288,"event_bytes":262144,"subscriptions":128,"commands_in_flight":1024},"node":"n-1","durability":"commit"}"#);
     assert_snapshot!(server(&ServerFrame::Goaway { reconnect_in_ms: 250, reason: "draining".into() }), @r#"{"op":"goaway","reconnect_in_ms":250,"reason":"draining"}"#);
     assert_snapshot!(server(&ServerFrame::Pong { ts: 5 }), @r#"{"op":"pong","ts":5}"#);
     let err = ServerFrame::Err {
@@ -153,11 +159,33 @@ fn what_the_node_says_about_a_subscription() {
 
 #[test]
 fn what_the_node_answers_to_commands() {
-    let appended =
-        ServerFrame::Done { n: 7, offset: Some(Offset::new(17)), run: None, cursor: Some(cursor(18)), dup: false };
+    let appended = ServerFrame::Done {
+        n: 7,
+        offset: Some(Offset::new(17)),
+        run: None,
+        cursor: Some(cursor(18)),
+        dup: false,
+        durability: Durability::Commit,
+    };
     assert_snapshot!(server(&appended), @r#"{"op":"done","n":7,"offset":17,"cursor":"abcdef000000002a_0000000000000012"}"#);
-    let started = ServerFrame::Done { n: 8, offset: None, run: Some(run()), cursor: Some(cursor(0)), dup: true };
+    let started = ServerFrame::Done {
+        n: 8,
+        offset: None,
+        run: Some(run()),
+        cursor: Some(cursor(0)),
+        dup: true,
+        durability: Durability::Commit,
+    };
     assert_snapshot!(server(&started), @r#"{"op":"done","n":8,"run":"1f0c9a3e-00000000000000000000000007","cursor":"abcdef000000002a_0000000000000000","dup":true}"#);
+    let relaxed = ServerFrame::Done {
+        n: 8,
+        offset: None,
+        run: None,
+        cursor: None,
+        dup: false,
+        durability: "interval=50".parse().expect("a level"),
+    };
+    assert_snapshot!(server(&relaxed), @r#"{"op":"done","n":8,"durability":"interval=50"}"#);
     let refused = ServerFrame::Refused {
         n: 9,
         code: Code::QueueFull,
@@ -187,7 +215,7 @@ fn what_the_node_says_to_a_worker() {
     let held = |status| ServerFrame::Held { token: "t1".into(), status };
     assert_snapshot!(server(&held(HeldStatus::NextSeq(3))), @r#"{"op":"held","token":"t1","status":{"next_seq":3}}"#);
     assert_snapshot!(server(&held(HeldStatus::Superseded)), @r#"{"op":"held","token":"t1","status":"superseded"}"#);
-    let took = |seq, result| ServerFrame::Took { token: "t1".into(), seq, result };
+    let took = |seq, result| ServerFrame::Took { token: "t1".into(), seq, result, durability: Durability::Commit };
     assert_snapshot!(server(&took(Some(4), false)), @r#"{"op":"took","token":"t1","seq":4}"#);
     assert_snapshot!(server(&took(None, true)), @r#"{"op":"took","token":"t1","result":true}"#);
     let untaken = ServerFrame::Untaken {

@@ -1,11 +1,11 @@
-//! What a reader must know to find records: how far each partition is durable, its segments, and its recent blocks.
+//! What a reader must know to find records: how far each partition is acknowledged, its segments, its recent blocks.
 //! The writer publishes here after each write; readers never wait for a disk while they hold a lock.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use types::{PartitionCount, PartitionId, Position, Timestamp};
+use types::{History, PartitionCount, PartitionId, Position, Timestamp};
 
 use crate::checkpoint::PartitionMeta;
 use crate::holes::Holes;
@@ -45,7 +45,9 @@ impl From<&Segment> for SegmentStart {
 /// One partition as readers see it.
 #[derive(Debug)]
 pub(crate) struct PartitionView {
+    acknowledged: AtomicU64,
     durable: AtomicU64,
+    written: AtomicU64,
     /// How often segments of it were dropped or quarantined since it was opened.
     drops: AtomicU64,
     /// When somebody asked last that old segments be sealed, in log time; 0 once the writer has seen it.
@@ -75,12 +77,9 @@ impl ViewState {
 
 impl PartitionView {
     pub(crate) fn new(durable: Position, state: ViewState) -> Self {
-        Self {
-            durable: AtomicU64::new(durable.value()),
-            drops: AtomicU64::new(0),
-            seal_at: AtomicU64::new(0),
-            state: RwLock::new(state),
-        }
+        let [acknowledged, durable, written] = [durable; 3].map(|end| AtomicU64::new(end.value()));
+        let [drops, seal_at] = [0; 2].map(AtomicU64::new);
+        Self { acknowledged, durable, written, drops, seal_at, state: RwLock::new(state) }
     }
 
     /// Changes whenever segments are dropped or quarantined: a read that met something missing looks whether it was that.
@@ -88,8 +87,26 @@ impl PartitionView {
         self.drops.load(Ordering::Acquire)
     }
 
+    /// Everything before it is acknowledged, and may be read. Never before `durable`, and beyond it only where
+    /// acknowledgements do not wait for the disk.
+    pub(crate) fn acknowledged(&self) -> Position {
+        Position::new(self.acknowledged.load(Ordering::Acquire))
+    }
+
+    /// Gives the partition a history other than its own, and what to write for it. It is not served yet.
+    pub(crate) fn begin_history(&mut self, drawn: History) -> PartitionMeta {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.meta.history = drawn.unlike(state.meta.history);
+        state.meta
+    }
+
     pub(crate) fn durable(&self) -> Position {
         Position::new(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Everything before it is written, though perhaps not acknowledged.
+    pub(crate) fn written(&self) -> Position {
+        Position::new(self.written.load(Ordering::Acquire))
     }
 
     /// Asks the writer to seal what is too old at `now`. It looks with the next append, which may be an empty one.
@@ -165,7 +182,7 @@ impl Catalog {
             history,
             start_run: start[RetentionClass::Run.index()],
             start_stream: start[RetentionClass::Stream.index()],
-            end: view.durable(),
+            end: view.acknowledged(),
         }
     }
 
@@ -220,12 +237,14 @@ impl Catalog {
         });
     }
 
-    /// Shows what was written. Readers still wait for it to be durable.
+    /// Shows what was written. Readers still wait for it to be acknowledged.
     pub(crate) fn publish(&self, staged: Staged) {
         let partition = staged.partition;
         let bytes: Vec<usize> = staged.blocks.iter().map(|(block, _)| block.bytes().len()).collect();
         {
-            let mut state = self.view(partition).write();
+            let view = self.view(partition);
+            view.written.fetch_max(staged.end.value(), Ordering::AcqRel);
+            let mut state = view.write();
             for segment in &staged.opened {
                 state.segments[segment.chain.class.index()].push(segment.into());
             }
@@ -250,13 +269,25 @@ impl Catalog {
         }
     }
 
-    /// Everything before `end` is durable from now on.
+    /// Everything before `end` is durable from now on, and thereby acknowledged.
     pub(crate) fn set_durable(&self, partition: PartitionId, end: Position) {
         let before = self.view(partition).durable.fetch_max(end.value(), Ordering::AcqRel);
         debug_assert!(before <= end.value(), "what is durable stays durable");
+        self.set_acknowledged(partition, end);
     }
 
+    /// Everything before `end` is acknowledged from now on, durable or not.
+    pub(crate) fn set_acknowledged(&self, partition: PartitionId, end: Position) {
+        self.view(partition).acknowledged.fetch_max(end.value(), Ordering::AcqRel);
+    }
+
+    /// Of each partition, in order.
     pub(crate) fn durable(&self) -> Vec<Position> {
         self.partitions.iter().map(PartitionView::durable).collect()
+    }
+
+    /// Of each partition, in order.
+    pub(crate) fn acknowledged(&self) -> Vec<Position> {
+        self.partitions.iter().map(PartitionView::acknowledged).collect()
     }
 }

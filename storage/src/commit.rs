@@ -1,6 +1,8 @@
 //! Group commit in two stages. One thread writes all that waits, for all partitions, in one batch; the other syncs
 //! and answers all that was written before the sync began. While one sync runs, the next group gathers: no timer.
 //! A lone append is synced by the first thread itself.
+//!
+//! Under a relaxed durability the first thread answers once it has written, and the other syncs when it is time.
 
 mod handover;
 mod syncer;
@@ -10,13 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use types::Durability;
+
 use crate::catalog::Catalog;
 use crate::error::AppendError;
-use crate::group::{Group, Pending, Writer};
+use crate::group::{Group, Pending, Waiting, Writer};
 use crate::queue::{Queue, QueueBounds, Taken};
 use crate::watermark::Watermark;
 use handover::{Handover, Written};
-use syncer::{Syncer, sync_loop};
+use syncer::{Syncer, relaxed_sync_loop, sync_loop};
 
 /// Told once, on a thread of the log, when a write or a sync failed. The node must stop: the log answers no more.
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
@@ -34,6 +38,7 @@ struct Shared {
     syncer: Mutex<Syncer>,
     failure: Mutex<Option<AppendError>>,
     on_fatal: Option<OnFatal>,
+    durability: Durability,
     term: u32,
 }
 
@@ -79,6 +84,7 @@ impl fmt::Debug for Committer {
 pub(crate) struct CommitOptions {
     pub(crate) bounds: QueueBounds,
     pub(crate) watermark_every: Duration,
+    pub(crate) durability: Durability,
     pub(crate) on_fatal: Option<OnFatal>,
 }
 
@@ -97,11 +103,16 @@ impl Committer {
             syncer: Mutex::new(Syncer::new(keeper, options.watermark_every, watermark.sequence)),
             failure: Mutex::new(None),
             on_fatal: options.on_fatal,
+            durability: options.durability,
             term: watermark.term,
         });
         let (writing, syncing) = (Arc::clone(&shared), Arc::clone(&shared));
         let write = thread::Builder::new().name("log-write".to_owned()).spawn(move || write_loop(&writing, writer))?;
-        let sync = thread::Builder::new().name("log-sync".to_owned()).spawn(move || sync_loop(&syncing))?;
+        let sync = thread::Builder::new().name("log-sync".to_owned()).spawn(move || match syncing.durability {
+            Durability::Commit => sync_loop(&syncing),
+            Durability::Interval(ms) => relaxed_sync_loop(&syncing, Some(Duration::from_millis(u64::from(ms.get())))),
+            Durability::Os => relaxed_sync_loop(&syncing, None),
+        })?;
         Ok(Self { shared, threads: Mutex::new(vec![write, sync]) })
     }
 
@@ -192,7 +203,22 @@ fn write_group(shared: &Shared, mut group: Group, batches: usize, bytes: usize) 
     }
     group.staged.into_iter().for_each(|staged| shared.catalog.publish(staged));
     let sequence = shared.catalog.store.sequence();
-    pass_on(shared, Written { waiting: group.waiting, ends, sequence, batches, bytes })
+    let written = Written { waiting: group.waiting, ends, sequence, batches, bytes };
+    if shared.durability.is_relaxed() {
+        acknowledge(shared, written);
+        return true;
+    }
+    pass_on(shared, written)
+}
+
+/// Answers what is written and not durable.
+fn acknowledge(shared: &Shared, written: Written) {
+    for (partition, end) in written.ends {
+        shared.catalog.set_acknowledged(partition, end);
+    }
+    shared.handover.owe_sync();
+    shared.queue.answered(written.batches, written.bytes);
+    written.waiting.into_iter().for_each(Waiting::durable);
 }
 
 /// Hands a written group to the syncing thread, unless it is a lone append and nothing else goes on: then syncing it

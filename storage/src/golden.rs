@@ -200,7 +200,7 @@ fn keys() {
 #[test]
 fn watermarks() {
     let durable = vec![Position::new(1), Position::new(1004)];
-    let watermark = Watermark { clean: true, term: 7, sequence: 99, durable };
+    let watermark = Watermark { clean: true, relaxed: false, term: 7, sequence: 99, durable };
     let bytes = golden("commit-slot", "one slot of COMMIT, its 9th write, of two partitions", &watermark.encode(9));
     assert_eq!(Watermark::decode(&bytes), Ok((9, watermark)));
 }

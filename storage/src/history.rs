@@ -5,9 +5,8 @@ use types::History;
 use crate::error::OpenError;
 use crate::format::{DataDirectory, io_error};
 use crate::keys::{Family, MetaKey};
-use crate::recovery::{damaged, directory as directory_value, partition_meta, store_error};
+use crate::recovery::{damaged, directory as directory_value, history, partition_meta, store_error};
 use crate::rocks::RocksStore;
-use crate::rocks_log::history;
 use crate::store::{Batch, Store};
 use crate::watermark::WatermarkFile;
 
@@ -22,9 +21,7 @@ pub(crate) fn renew(directory: &DataDirectory, seed: u32) -> Result<Vec<History>
     let (mut batch, mut histories) = (Batch::default(), Vec::new());
     for partition in directory_value(&store)?.partitions.partitions() {
         let mut meta = partition_meta(&store, partition)?;
-        let fresh = history(seed, partition);
-        // The one number in 16 million that would be no change.
-        meta.history = if fresh == meta.history { History::new(fresh.value() ^ 1) } else { fresh };
+        meta.history = history(seed, partition).unlike(meta.history);
         batch.put(Family::Meta, &MetaKey::Partition(partition).encode(), meta.value(partition));
         histories.push(meta.history);
     }

@@ -23,8 +23,9 @@ pub struct AppendBatch {
     pub rows: Vec<RowChange>,
 }
 
-/// Called once, on a thread of the log, when the batch is durable, or when that can no longer be known.
-/// `Ok` carries the partition's end (the next position): everything below it is durable. Must not block.
+/// Called once, on a thread of the log, when the batch is durable, or when that can no longer be known; under a
+/// relaxed `Durability` already when it is written. `Ok` carries the partition's end (the next position): everything
+/// below it is as durable as that. Must not block.
 pub type OnDurable = Box<dyn FnOnce(Result<Position, AppendError>) + Send>;
 
 /// What storage knows of a partition after opening.
@@ -34,7 +35,7 @@ pub struct PartitionBounds {
     /// The oldest position kept in each chain.
     pub start_run: Position,
     pub start_stream: Position,
-    /// One past the last durable record.
+    /// One past the last acknowledged record.
     pub end: Position,
     /// Some segments were dropped, so records between the starts and the end may be missing.
     pub trimmed: bool,
@@ -55,7 +56,8 @@ pub struct StreamRead {
     pub max_bytes: usize,
 }
 
-/// An append-only, partitioned log. Everything read back is durable, checked and in order.
+/// An append-only, partitioned log. Everything read back is acknowledged, which means durable unless a relaxed
+/// `Durability` was asked for, checked and in order.
 pub trait Log: Send + Sync + fmt::Debug {
     fn partitions(&self) -> PartitionCount;
 

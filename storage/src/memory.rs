@@ -303,7 +303,7 @@ impl Log for MemoryLog {
 
     fn seal(&self, partition: PartitionId, now: Timestamp) {
         self.catalog.view(partition).ask_to_seal(now);
-        let expected = self.catalog.view(partition).durable();
+        let expected = self.catalog.view(partition).acknowledged();
         self.append(AppendBatch { partition, expected, records: Vec::new(), rows: Vec::new() }, Box::new(|_| ()));
     }
 

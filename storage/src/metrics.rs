@@ -1,11 +1,14 @@
 //! What the log tells an operator: how large groups are, where the time goes, and how often readers need the disk.
 
+pub(crate) mod gauges;
+
 use std::time::Duration;
 
+pub(crate) use prometheus::Registry;
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge};
 
-/// One set of figures a log. `register` shows them.
+/// One set of figures a log. `RocksLog::register` shows them.
 #[derive(Debug)]
 pub struct Metrics {
     group_batches: Histogram,
@@ -52,8 +55,7 @@ impl Metrics {
         }
     }
 
-    /// Adds all figures to a registry. Fails when they are there already: one log a registry.
-    pub fn register(&self, registry: &Registry) -> Result<(), String> {
+    pub(crate) fn register(&self, registry: &Registry) -> Result<(), String> {
         let all: [Box<dyn Collector>; 13] = [
             Box::new(self.group_batches.clone()),
             Box::new(self.group_bytes.clone()),

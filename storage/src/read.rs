@@ -1,4 +1,4 @@
-//! Reads a partition in order of position: both chains merged, nothing missing, nothing that is not durable.
+//! Reads a partition in order of position: both chains merged, nothing missing, nothing that is not acknowledged.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -229,13 +229,13 @@ fn read_once(
     max_bytes: usize,
 ) -> Result<Vec<StoredRecord>, ReadError> {
     let view = catalog.view(partition);
-    let (durable, place) = (view.durable(), Place { partition, position: from });
+    let (end, place) = (view.acknowledged(), Place { partition, position: from });
     let state = view.read();
     let start = state.meta.start[RetentionClass::Run.index()];
     if from < start {
         return Err(ReadError::Dropped { start });
     }
-    if from >= durable || max_records == 0 {
+    if from >= end || max_records == 0 {
         return Ok(Vec::new());
     }
     let tail = state.recent.blocks_from(from, max_bytes);
@@ -253,7 +253,7 @@ fn read_once(
         }
     };
     let merge = Merge { source, heads: [None, None], empty: [Some(from); CHAINS], place };
-    collect(merge, durable, &missing, max_records, max_bytes)
+    collect(merge, end, &missing, max_records, max_bytes)
 }
 
 fn scans<'a>(
@@ -290,7 +290,7 @@ impl Missing {
 /// Takes records in order until a limit. What comes before damage is given; the damage is met by the next read.
 fn collect(
     mut merge: Merge<'_>,
-    durable: Position,
+    end: Position,
     missing: &Missing,
     max_records: usize,
     max_bytes: usize,
@@ -298,7 +298,7 @@ fn collect(
     let (mut records, mut bytes) = (Vec::new(), 0);
     let mut expected = merge.place.position;
     while records.len() < max_records && (records.is_empty() || bytes < max_bytes) {
-        match next_record(&mut merge, expected, durable, missing) {
+        match next_record(&mut merge, expected, end, missing) {
             Ok(Some(stored)) => {
                 bytes += stored.record.bytes();
                 expected = stored.position.next();
@@ -310,20 +310,20 @@ fn collect(
     }
     if records.is_empty() {
         let place = Place { position: expected, ..merge.place };
-        missing.explain(place, durable, &format!("nothing is there, though the log is durable up to {durable}"))?;
+        missing.explain(place, end, &format!("nothing is there, though the log reaches to {end}"))?;
     }
     Ok(records)
 }
 
-/// The durable record at `expected`, or the next one where all between was dropped.
+/// The record at `expected`, which is before `end`, or the next one where all between was dropped.
 fn next_record(
     merge: &mut Merge<'_>,
     expected: Position,
-    durable: Position,
+    end: Position,
     missing: &Missing,
 ) -> Result<Option<StoredRecord>, ReadError> {
     merge.refill(expected)?;
-    let Some((chain, position)) = merge.first().filter(|(_, position)| *position < durable) else { return Ok(None) };
+    let Some((chain, position)) = merge.first().filter(|(_, position)| *position < end) else { return Ok(None) };
     let place = Place { position: expected, ..merge.place };
     missing.explain(place, position, &format!("the next record there is at position {position}"))?;
     merge.take(chain).map(Some)

@@ -72,6 +72,7 @@ impl ReadOnlyLog {
             created: false,
             clean: watermark.clean,
             term: watermark.term,
+            new_history: watermark.may_lack() && in_use_by.is_none(),
             torn_blocks: blocks + recovered.torn.blocks,
             torn_records: records + recovered.torn.records,
             quarantined: recovered.quarantined.len() as u64,

@@ -229,14 +229,14 @@ fn read_once(catalog: &Catalog, read: StreamRead) -> Result<Vec<StoredRecord>, R
         return Ok(Vec::new());
     }
     let view = catalog.view(read.partition);
-    let durable = view.durable();
+    let end = view.acknowledged();
     let state = view.read();
     let (holes, damaged) = (Arc::clone(&state.holes), Arc::clone(&state.damaged));
     drop(state);
     let mut chains = RETENTION_CLASSES.map(|class| Events::new(Entries::new(catalog, read, class)));
     // The chain that needs no disk is asked first; often the other then need not be asked.
     chains.sort_by_key(|events| events.entries.not_consulted.is_some());
-    let mut merge = Merge { chains, passed: None, durable, holes, damaged };
+    let mut merge = Merge { chains, passed: None, end, holes, damaged };
     let (mut events, mut bytes, mut expected) = (Vec::new(), 0, read.from);
     while events.len() < read.max_events && (events.is_empty() || bytes < read.max_bytes) && expected < read.until {
         match merge.next(expected) {
@@ -258,7 +258,8 @@ struct Merge<'a> {
     chains: [Events<'a>; CHAINS],
     /// Where the last event before the next one is.
     passed: Option<Position>,
-    durable: Position,
+    /// Where what is acknowledged ends.
+    end: Position,
     /// Where the partition is no longer kept.
     holes: Arc<Holes>,
     /// Where it is kept and not read.
@@ -266,7 +267,7 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    /// The durable event at `expected`. Offsets are dense, so the chain that has it is enough.
+    /// The acknowledged event at `expected`. Offsets are dense, so the chain that has it is enough.
     fn next(&mut self, expected: Offset) -> Result<Option<StoredRecord>, ReadError> {
         for chain in 0..CHAINS {
             self.chains[chain].seek(expected, &mut self.passed)?;
@@ -276,7 +277,7 @@ impl Merge<'_> {
         }
         let next = self.chains.iter().filter_map(|events| events.next.as_ref());
         let Some(event) = next.min_by_key(|event| event.offset) else { return Ok(None) };
-        if event.position >= self.durable {
+        if event.position >= self.end {
             return Ok(None);
         }
         let from = self.passed.map_or(Position::ZERO, Position::next);
@@ -294,7 +295,7 @@ impl Merge<'_> {
     fn take(&mut self, chain: usize) -> Result<Option<StoredRecord>, ReadError> {
         let events = &mut self.chains[chain];
         let event = events.next.as_ref().expect("it has the expected offset");
-        if event.position >= self.durable {
+        if event.position >= self.end {
             return Ok(None);
         }
         let place = Place { position: event.position, ..events.entries.place };

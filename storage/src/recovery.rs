@@ -1,7 +1,7 @@
 //! What a log that was not closed still holds: per partition the blocks since the last checkpoint, checked and chained;
 //! where the good ones end; and whether that is all that was ever acknowledged.
 
-use types::{PartitionCount, PartitionId, Position};
+use types::{History, PartitionCount, PartitionId, Position};
 
 use crate::block::{Block, BlockSummary};
 use crate::catalog::{PartitionView, SegmentStart, ViewState};
@@ -31,7 +31,27 @@ pub(crate) struct Recovered {
     pub(crate) quarantined: Vec<Quarantined>,
 }
 
-/// What was written and never acknowledged, and is now gone.
+impl Recovered {
+    /// Begins a new history in every partition: what was acknowledged may be missing, and its positions will be given
+    /// again.
+    pub(crate) fn begin_history(&mut self, seed: u32) {
+        let partitions = (0..).map(PartitionId::new);
+        for (partition, view) in partitions.zip(&mut self.views) {
+            let meta = view.begin_history(history(seed, partition));
+            self.repairs.put(Family::Meta, &MetaKey::Partition(partition).encode(), meta.value(partition));
+        }
+    }
+}
+
+/// Spreads one random number over the partitions.
+pub(crate) fn history(seed: u32, partition: PartitionId) -> History {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&seed.to_le_bytes());
+    bytes[4..].copy_from_slice(&partition.value().to_le_bytes());
+    History::new(crc32fast::hash(&bytes))
+}
+
+/// What was written and, unless the durability was relaxed, never acknowledged, and is now gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Torn {
     pub(crate) blocks: u64,
@@ -39,7 +59,7 @@ pub(crate) struct Torn {
 }
 
 /// Writes that make an empty log of `partitions`, each with its history.
-pub(crate) fn initial(histories: &[types::History]) -> Batch {
+pub(crate) fn initial(histories: &[History]) -> Batch {
     let count = u32::try_from(histories.len()).ok().and_then(PartitionCount::new);
     let partitions = count.expect("the caller counts partitions with a `PartitionCount`");
     let mut batch = Batch::default();

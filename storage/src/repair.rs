@@ -6,14 +6,14 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use types::{History, PartitionId, Position};
+use types::{PartitionId, Position};
 
 use crate::checkpoint::PartitionMeta;
 use crate::codec::Damage;
 use crate::error::OpenError;
 use crate::format::{DataDirectory, DirectoryLock, Found, io_error, sync_folder};
 use crate::keys::{Family, MetaKey};
-use crate::recovery::{Followed, directory, follow, no_row_ahead, store_error};
+use crate::recovery::{Followed, directory, follow, history, no_row_ahead, store_error};
 use crate::rocks::RocksStore;
 use crate::salvage::Salvage;
 use crate::store::{Batch, Store};
@@ -42,6 +42,8 @@ pub struct Repair {
     pub writes: Option<(u64, u64)>,
     /// `COMMIT` cannot be believed, for this reason: then nobody knows what is missing.
     pub commit: Option<String>,
+    /// The last opening acknowledged before its syncs and did not stop in order: more may be missing than is known.
+    may_lack: bool,
     term: u32,
 }
 
@@ -84,7 +86,8 @@ impl Repair {
         }
         let sequence = store.sequence();
         let writes = (sequence < watermark.sequence).then_some((watermark.sequence, sequence));
-        Ok(Self { directory, _lock: lock, losses, writes, commit, term })
+        let may_lack = watermark.may_lack();
+        Ok(Self { directory, _lock: lock, losses, writes, commit, may_lack, term })
     }
 
     /// Whether there is anything to accept.
@@ -104,9 +107,9 @@ impl Repair {
         for partition in partitions.partitions() {
             let Followed { meta, cut, .. } = follow(&store, partition)?;
             cut.torn.iter().for_each(|torn| batch.delete(Family::Log, &torn.key));
-            let everywhere = self.writes.is_some() || self.commit.is_some();
+            let everywhere = self.writes.is_some() || self.commit.is_some() || self.may_lack;
             if everywhere || self.losses.iter().any(|loss| loss.partition == partition) {
-                let meta = PartitionMeta { history: another(meta.history, seed, partition), ..meta };
+                let meta = PartitionMeta { history: history(seed, partition).unlike(meta.history), ..meta };
                 batch.put(Family::Meta, &MetaKey::Partition(partition).encode(), meta.value(partition));
             }
             ends.push(cut.end);
@@ -114,7 +117,9 @@ impl Repair {
         store.write(&batch).and_then(|()| store.sync()).map_err(store_error(&place))?;
         // Files of the write-ahead log with claims of what is lost must not be found again.
         store.flush().map_err(store_error(&place))?;
-        let watermark = Watermark { clean: false, term: self.term, sequence: store.sequence(), durable: ends };
+        // All that is left is durable.
+        let (term, sequence) = (self.term, store.sequence());
+        let watermark = Watermark { clean: false, relaxed: false, term, sequence, durable: ends };
         drop(store);
         WatermarkFile::create(&self.directory.commit(), &watermark).map_err(io)?;
         self.directory.clear_aside().map_err(io)?;
@@ -162,10 +167,4 @@ fn loss(partition: PartitionId, followed: &Followed, durable: Position) -> Optio
     let kept = followed.cut.end;
     let reason = || followed.damage.as_ref().map_or_else(|| "what follows is gone".to_owned(), Damage::to_string);
     (kept < durable).then(|| Loss { partition, kept, durable, what: reason() })
-}
-
-/// A history that this partition did not have just before.
-fn another(before: History, seed: u32, partition: PartitionId) -> History {
-    let drawn = crate::rocks_log::history(seed, partition);
-    if drawn == before { History::new(drawn.value() ^ 1) } else { drawn }
 }

@@ -43,6 +43,32 @@ impl fmt::Debug for RocksStore {
     }
 }
 
+/// How RocksDB is doing, all families together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Health {
+    /// How often it slowed down or stopped writes since it was opened.
+    pub(crate) stalls: u64,
+    /// 1 while it stops them.
+    pub(crate) stopped: u64,
+    /// What compaction has still to rewrite, an estimate.
+    pub(crate) debt_bytes: u64,
+    pub(crate) compactions: u64,
+    pub(crate) flushes: u64,
+    pub(crate) memtable_bytes: u64,
+    /// Of all files but the write-ahead log.
+    pub(crate) file_bytes: u64,
+}
+
+/// `total-delays: 1, total-stops: 2` among other counts.
+fn stalls_in(text: &str) -> u64 {
+    let count = |name: &str| {
+        let rest = text.split_once(name)?.1.trim_start_matches([':', ' ']);
+        let digits = rest.find(|digit: char| !digit.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+        digits.parse::<u64>().ok()
+    };
+    ["total-delays", "total-stops"].into_iter().filter_map(count).sum()
+}
+
 fn store_error(error: &Error) -> StoreError {
     let what = error.to_string();
     #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum: all but one kind are the disk's or ours")]
@@ -160,6 +186,25 @@ impl RocksStore {
         made.map_err(|error| store_error(&error))
     }
 
+    /// How RocksDB is doing. A figure that it does not tell is 0.
+    pub(crate) fn health(&self) -> Health {
+        let whole = |name: &str| self.database.property_int_value(name).ok().flatten().unwrap_or(0);
+        let sum = |name: &str| Family::ALL.into_iter().map(|family| self.property(family, name)).sum();
+        let stalls = |family| {
+            let text = self.database.property_value_cf(self.family(family), "rocksdb.cf-write-stall-stats");
+            text.ok().flatten().map_or(0, |text| stalls_in(&text))
+        };
+        Health {
+            stalls: Family::ALL.into_iter().map(stalls).sum(),
+            stopped: whole("rocksdb.is-write-stopped"),
+            debt_bytes: sum("rocksdb.estimate-pending-compaction-bytes"),
+            compactions: whole("rocksdb.num-running-compactions"),
+            flushes: whole("rocksdb.num-running-flushes"),
+            memtable_bytes: sum("rocksdb.cur-size-all-mem-tables"),
+            file_bytes: sum("rocksdb.total-sst-files-size"),
+        }
+    }
+
     fn iterator(&self, family: Family, from: &[u8], until: Option<&[u8]>, expect_bytes: usize) -> RocksScan<'_> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
@@ -243,5 +288,31 @@ fn current(iterator: &DBRawIterator<'_>) -> Result<Option<Entry>, StoreError> {
     match iterator.item() {
         Some((key, value)) => Ok(Some((key.to_vec(), Bytes::copy_from_slice(value)))),
         None => iterator.status().map(|()| None).map_err(|error| store_error(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_tells_how_it_is_doing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = RocksStore::create(&folder.path().join("log")).expect("made");
+        let before = store.health();
+        assert!(before.memtable_bytes > 0 && before.file_bytes == 0, "{before:?}");
+        let mut batch = Batch::default();
+        batch.put(Family::Meta, b"key", Bytes::from_static(b"value"));
+        store.write(&batch).and_then(|()| store.flush()).expect("it works");
+        assert!(store.health().file_bytes > 0);
+        let text = store.database.property_value_cf(store.family(Family::Log), "rocksdb.cf-write-stall-stats");
+        let text = text.expect("a property").expect("this version has it");
+        assert!(text.contains("total-delays: 0") && text.contains("total-stops: 0"), "{text}");
+    }
+
+    #[test]
+    fn stalls_are_counted() {
+        assert_eq!(stalls_in("a-delays: 3, total-delays: 12, b-stops: 1, total-stops: 5, "), 17);
+        assert_eq!(stalls_in("nothing of the kind"), 0);
     }
 }

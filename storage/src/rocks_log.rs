@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use types::{History, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
+use types::{Durability, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 
 use crate::backup::{BackupError, BackupOptions, BackupReport, OnStep, back_up_running};
 use crate::catalog::Catalog;
@@ -17,14 +17,15 @@ use crate::format::{DataDirectory, DirectoryLock, Found, io_error};
 use crate::group::{Pending, Writer};
 use crate::limits;
 use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, StreamRead};
-use crate::metrics::Metrics;
+use crate::metrics::gauges::Gauges;
+use crate::metrics::{Metrics, Registry};
 use crate::partition_log::Policy;
 use crate::quarantine::Quarantined;
 use crate::queue::QueueBounds;
 use crate::read::read;
 use crate::read_stream::{is_recent, read_stream};
 use crate::record::StoredRecord;
-use crate::recovery::{Recovered, damaged, initial, recover, store_error};
+use crate::recovery::{Recovered, damaged, history, initial, recover, store_error};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rocks::RocksStore;
 use crate::row_store;
@@ -39,8 +40,10 @@ use crate::watermark::{Watermark, WatermarkFile};
 pub struct Options {
     /// Of a directory that is made now; an existing one keeps its number.
     pub partitions: PartitionCount,
-    /// A random number, from which the histories of a new directory are drawn.
+    /// A random number, from which histories are drawn, where new ones begin.
     pub history_seed: u32,
+    /// When an append is acknowledged.
+    pub durability: Durability,
     pub segment_bytes: u64,
     pub segment_ms: u64,
     /// Bytes of blocks, over all partitions, that one opening may have to read back.
@@ -63,6 +66,7 @@ impl Default for Options {
         Self {
             partitions: PartitionCount::default(),
             history_seed: 0,
+            durability: Durability::Commit,
             segment_bytes: limits::SEGMENT_BYTES,
             segment_ms: limits::SEGMENT_MS,
             unsaved_bytes: limits::UNSAVED_BYTES,
@@ -91,7 +95,11 @@ pub struct OpenReport {
     pub clean: bool,
     /// How many times the directory was opened for writing, this time included.
     pub term: u32,
-    /// What was written, never acknowledged, and is now gone. Blocks that were cut short are not among the records.
+    /// A new history begins: the last process acknowledged under a relaxed durability and did not stop in order, so
+    /// that acknowledged records may be missing. Cursors of the history before are refused.
+    pub new_history: bool,
+    /// What was written, never acknowledged unless the durability was relaxed, and is now gone. Blocks that were cut
+    /// short are not among the records.
     pub torn_blocks: u64,
     pub torn_records: u64,
     /// Segments in which something is damaged: they are not read, the rest is.
@@ -108,6 +116,7 @@ pub struct RocksLog {
     store: Arc<RocksStore>,
     committer: Committer,
     space: Arc<Space>,
+    durability: Durability,
     /// Held while segments are dropped.
     dropping: Mutex<()>,
     directory: DataDirectory,
@@ -149,7 +158,7 @@ impl RocksLog {
         Ok((log, OpenReport { term, elapsed: started.elapsed(), ..report }))
     }
 
-    /// Its figures, to be registered.
+    /// What was counted since it was opened.
     pub fn metrics(&self) -> &Metrics {
         &self.catalog.metrics
     }
@@ -159,8 +168,15 @@ impl RocksLog {
         &self.space
     }
 
-    /// Makes a backup of the log as it is now, while it is written to: everything that was durable before the call is
-    /// in it. `target` is a folder that gets one more backup, or a new file that ends in `.tar`. Takes as long as
+    /// Shows all its figures in a registry. Fails when they are there already: one log a registry.
+    pub fn register(&self, registry: &Registry) -> Result<(), String> {
+        self.catalog.metrics.register(registry)?;
+        let gauges = Gauges::new(&self.catalog, &self.store, self.durability);
+        registry.register(Box::new(gauges)).map_err(|error| error.to_string())
+    }
+
+    /// Makes a backup of the log as it is now, while it is written to: everything that was acknowledged before the call
+    /// is in it. `target` is a folder that gets one more backup, or a new file that ends in `.tar`. Takes as long as
     /// copying does; appends go on.
     pub fn back_up(
         &self,
@@ -209,14 +225,6 @@ fn create(directory: &DataDirectory, options: &Options) -> Result<(), OpenError>
     directory.finish()
 }
 
-/// Spreads one random number over the partitions.
-pub(crate) fn history(seed: u32, partition: PartitionId) -> History {
-    let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&seed.to_le_bytes());
-    bytes[4..].copy_from_slice(&partition.value().to_le_bytes());
-    History::new(crc32fast::hash(&bytes))
-}
-
 /// A log that was opened and found whole, and not yet changed.
 struct Existing {
     store: Arc<RocksStore>,
@@ -251,6 +259,7 @@ impl Existing {
             created: false,
             clean: self.watermark.clean,
             term: self.watermark.term,
+            new_history: self.watermark.may_lack(),
             torn_blocks: self.torn_blocks,
             torn_records: self.torn_records,
             quarantined: self.recovered.quarantined.len() as u64,
@@ -267,7 +276,10 @@ impl Existing {
         (lock, space): (DirectoryLock, Arc<Space>),
         options: &Options,
     ) -> Result<(Arc<RocksLog>, u32), OpenError> {
-        let Self { store, mut watermark, recovered, .. } = self;
+        let Self { store, mut watermark, mut recovered, .. } = self;
+        if watermark.may_lack() {
+            recovered.begin_history(options.history_seed);
+        }
         let place = directory.path.display().to_string();
         store.write(&recovered.repairs).map_err(store_error(&place))?;
         let finished = retention::finish_drops(&*store, watermark.partitions())?;
@@ -276,6 +288,7 @@ impl Existing {
         }
         store.sync().map_err(store_error(&place))?;
         watermark.clean = false;
+        watermark.relaxed = options.durability.is_relaxed();
         watermark.term += 1;
         watermark.sequence = store.sequence();
         watermark.durable = recovered.views.iter().map(crate::catalog::PartitionView::durable).collect();
@@ -296,13 +309,15 @@ impl Existing {
         let commit = CommitOptions {
             bounds: QueueBounds { batches: options.queue_batches, bytes: options.queue_bytes },
             watermark_every: Duration::from_millis(options.watermark_ms),
+            durability: options.durability,
             on_fatal: options.on_fatal.clone(),
         };
         let keeper = Box::new(Keeper { file, _lock: lock });
         let committer = Committer::start(Arc::clone(&catalog), writer, &watermark, keeper, commit)
             .map_err(|error| io_error(&directory.path, &error))?;
-        let (directory, backing_up, dropping) = (directory.clone(), Mutex::new(()), Mutex::new(()));
-        let log = RocksLog { catalog, store, committer, space, dropping, directory, term, backing_up };
+        let (durability, dropping, backing_up) = (options.durability, Mutex::new(()), Mutex::new(()));
+        let directory = directory.clone();
+        let log = RocksLog { catalog, store, committer, space, durability, dropping, directory, term, backing_up };
         Ok((Arc::new(log), term))
     }
 }
@@ -362,7 +377,7 @@ impl Log for RocksLog {
     fn seal(&self, partition: PartitionId, now: Timestamp) {
         self.catalog.view(partition).ask_to_seal(now);
         // Another append may come first: it seals, and this one is then refused.
-        let expected = self.catalog.view(partition).durable();
+        let expected = self.catalog.view(partition).acknowledged();
         self.append(AppendBatch { partition, expected, records: Vec::new(), rows: Vec::new() }, Box::new(|_| ()));
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn check_changes(changes: &[RowChange], end: Position) -> Result<(), 
 }
 
 pub(crate) fn get(catalog: &Catalog, partition: PartitionId, key: &RowKey) -> Result<Option<Row>, ReadError> {
-    let place = Place { partition, position: catalog.view(partition).durable() };
+    let place = Place { partition, position: catalog.view(partition).acknowledged() };
     let key = row_key(partition, key);
     let value = catalog.store.get(Family::Rows, &key).map_err(place.store())?;
     value.map(|value| decode_row(&key, &value).map_err(place.damage())).transpose()
@@ -70,7 +70,7 @@ pub(crate) fn scan(
     limit: usize,
 ) -> Result<Vec<(Bytes, Row)>, ReadError> {
     const ROW_BYTES_GUESS: usize = 256;
-    let place = Place { partition, position: catalog.view(partition).durable() };
+    let place = Place { partition, position: catalog.view(partition).acknowledged() };
     let mut from = row_kind_start(partition, kind);
     if let Some(after) = after {
         // The smallest key behind it.

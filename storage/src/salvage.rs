@@ -92,7 +92,8 @@ mod tests {
 
     /// A directory of one file whose batches put these values, each under the key that it names or another.
     fn scan(puts: &[(Vec<u8>, Vec<u8>)]) -> Salvage {
-        let watermark = Watermark { clean: false, term: 2, sequence: 0, durable: vec![Position::ZERO; 2] };
+        let watermark =
+            Watermark { clean: false, relaxed: false, term: 2, sequence: 0, durable: vec![Position::ZERO; 2] };
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("000009.log");
         let batch = |(key, value): &(Vec<u8>, Vec<u8>)| {
@@ -140,7 +141,8 @@ mod tests {
     #[test]
     fn a_term_that_never_began_claims_nothing() {
         let (key, _) = under_its_key(block(7, 7, 100));
-        let watermark = Watermark { clean: false, term: 1, sequence: 0, durable: vec![Position::ZERO; 2] };
+        let watermark =
+            Watermark { clean: false, relaxed: false, term: 1, sequence: 0, durable: vec![Position::ZERO; 2] };
         let mut salvage = Salvage::none(2);
         salvage.see(&key, &block(7, 7, 100), &watermark);
         assert_eq!(salvage, Salvage::none(2));

@@ -15,6 +15,7 @@ use crate::codec::{Damage, Reader};
 const MAGIC: [u8; 4] = *b"HwC\x01";
 const VERSION: u16 = 1;
 const CLEAN: u16 = 1;
+const RELAXED: u16 = 2;
 const CHECKED_FROM: usize = 8;
 /// Room for 1,024 partitions.
 const SLOT_BYTES: usize = 16 * 1024;
@@ -24,6 +25,8 @@ const SLOT_BYTES: usize = 16 * 1024;
 pub(crate) struct Watermark {
     /// The node stopped in order: nothing was in flight, and the log ends exactly here.
     pub(crate) clean: bool,
+    /// What was acknowledged may lie beyond what is durable: the last opening was not for `commit`.
+    pub(crate) relaxed: bool,
     /// How many times the log was opened for writing.
     pub(crate) term: u32,
     /// The store's number of the last durable change.
@@ -35,7 +38,18 @@ pub(crate) struct Watermark {
 impl Watermark {
     /// Of a new log.
     pub(crate) fn initial(partitions: PartitionCount, sequence: u64) -> Self {
-        Self { clean: true, term: 0, sequence, durable: vec![Position::ZERO; partitions.get() as usize] }
+        Self {
+            clean: true,
+            relaxed: false,
+            term: 0,
+            sequence,
+            durable: vec![Position::ZERO; partitions.get() as usize],
+        }
+    }
+
+    /// Whether something that was acknowledged may be missing without a trace.
+    pub(crate) const fn may_lack(&self) -> bool {
+        self.relaxed && !self.clean
     }
 
     /// All partitions it knows.
@@ -50,7 +64,8 @@ impl Watermark {
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&if self.clean { CLEAN } else { 0 }.to_le_bytes());
+        let flags = if self.clean { CLEAN } else { 0 } | if self.relaxed { RELAXED } else { 0 };
+        out.extend_from_slice(&flags.to_le_bytes());
         out.extend_from_slice(&count.to_le_bytes());
         out.extend_from_slice(&turn.to_le_bytes());
         out.extend_from_slice(&self.term.to_le_bytes());
@@ -79,10 +94,11 @@ impl Watermark {
         if crc != found {
             return Err(Damage(format!("its check is {crc:#010x} but its bytes give {found:#010x}")));
         }
-        if version != VERSION || flags & !CLEAN != 0 {
+        if version != VERSION || flags & !(CLEAN | RELAXED) != 0 {
             return Err(Damage(format!("it has the unknown version {version} or flags {flags:#x}")));
         }
-        Ok((turn, Self { clean: flags & CLEAN != 0, term, sequence, durable }))
+        let (clean, relaxed) = (flags & CLEAN != 0, flags & RELAXED != 0);
+        Ok((turn, Self { clean, relaxed, term, sequence, durable }))
     }
 }
 
@@ -168,11 +184,8 @@ mod tests {
 
     fn any_watermark() -> impl Strategy<Value = Watermark> {
         let durable = prop::collection::vec(any::<u64>().prop_map(Position::new), 1..=1024);
-        (any::<bool>(), any::<u32>(), any::<u64>(), durable).prop_map(|(clean, term, sequence, durable)| Watermark {
-            clean,
-            term,
-            sequence,
-            durable,
+        (any::<[bool; 2]>(), any::<u32>(), any::<u64>(), durable).prop_map(|(flags, term, sequence, durable)| {
+            Watermark { clean: flags[0], relaxed: flags[1], term, sequence, durable }
         })
     }
 
@@ -186,7 +199,7 @@ mod tests {
     }
 
     fn sample(term: u32) -> Watermark {
-        Watermark { clean: false, term, sequence: 9, durable: vec![Position::new(5), Position::new(6)] }
+        Watermark { clean: false, relaxed: false, term, sequence: 9, durable: vec![Position::new(5), Position::new(6)] }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod data_directory;
 mod definitions;
 mod demo;
 mod disk;
+mod durability;
 mod inspection;
 mod kills;
 mod queued_steps;

@@ -24,6 +24,12 @@ impl History {
     pub const fn value(self) -> u32 {
         self.0
     }
+
+    /// This one, or its neighbour if this one is `before`: drawn numbers may meet.
+    #[must_use]
+    pub const fn unlike(self, before: Self) -> Self {
+        if self.0 == before.0 { Self(self.0 ^ 1) } else { self }
+    }
 }
 
 /// Which life of a stream: the position at which it was created, 40 bits (a million million records a partition).

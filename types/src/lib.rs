@@ -2,6 +2,7 @@
 //! Knows no clock, no I/O and no plane.
 
 mod cursor;
+mod durability;
 mod idempotency;
 mod ids;
 mod offset;
@@ -12,6 +13,7 @@ mod stream;
 mod time;
 
 pub use cursor::{Cursor, CursorError, History, Incarnation, StreamStart};
+pub use durability::{Durability, DurabilityError};
 pub use idempotency::{IdempotencyKey, ProducerId};
 pub use ids::{NameError, RunId, RunIdError, TenantId, WorkflowHash};
 pub use offset::{Offset, Position, StreamOrdinal};

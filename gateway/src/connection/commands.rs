@@ -87,7 +87,9 @@ impl<B: Backend> State<B> {
         self.in_flight -= 1;
         match result {
             Ok(Appended { offset, cursor, duplicate, .. }) => {
-                self.say(&ServerFrame::Done { n, offset, run: None, cursor: Some(cursor), dup: duplicate });
+                let durability = self.gateway.durability;
+                let cursor = Some(cursor);
+                self.say(&ServerFrame::Done { n, offset, run: None, cursor, dup: duplicate, durability });
             }
             Err(refusal) => self.refuse(n, refusal),
         }
@@ -96,7 +98,10 @@ impl<B: Backend> State<B> {
     pub(super) fn commanded(&mut self, n: u64, result: Result<Done, Refusal>) {
         self.in_flight -= 1;
         match result {
-            Ok(Done { run, cursor, dup }) => self.say(&ServerFrame::Done { n, offset: None, run, cursor, dup }),
+            Ok(Done { run, cursor, dup }) => {
+                let durability = self.gateway.durability;
+                self.say(&ServerFrame::Done { n, offset: None, run, cursor, dup, durability });
+            }
             Err(refusal) => self.refuse(n, refusal),
         }
     }

@@ -134,6 +134,7 @@ impl<B: Backend> State<B> {
             heartbeat_ms: millis(self.gateway.limits.heartbeat_time),
             limits: self.gateway.limits.told(),
             node: self.gateway.node.clone(),
+            durability: self.gateway.durability,
         };
         self.say(&welcome);
         for sub in hello.subs {

@@ -131,7 +131,7 @@ impl<B: Backend> State<B> {
     pub(super) fn chunk_answered(&mut self, token: String, result: Result<ChunkTaken, Refusal>) {
         self.in_flight -= 1;
         match result {
-            Ok(ChunkTaken { next_seq }) => self.say(&ServerFrame::Took { token, seq: Some(next_seq), result: false }),
+            Ok(ChunkTaken { next_seq }) => self.took(token, Some(next_seq)),
             Err(refusal) => self.untaken(token, refusal),
         }
     }
@@ -161,9 +161,15 @@ impl<B: Backend> State<B> {
     pub(super) fn result_answered(&mut self, token: String, result: Result<(), Refusal>) {
         self.in_flight -= 1;
         match result {
-            Ok(()) => self.say(&ServerFrame::Took { token, seq: None, result: true }),
+            Ok(()) => self.took(token, None),
             Err(refusal) => self.untaken(token, refusal),
         }
+    }
+
+    /// Chunks below `seq`, or else the result.
+    fn took(&mut self, token: String, seq: Option<u64>) {
+        let durability = self.gateway.durability;
+        self.say(&ServerFrame::Took { token, result: seq.is_none(), seq, durability });
     }
 
     pub(super) fn beat(&mut self, Beat { token }: Beat) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post, put};
@@ -29,6 +29,9 @@ use crate::metrics::Registry;
 use crate::operator::Operator;
 
 type Shared<B> = State<Arc<Gateway<B>>>;
+
+/// What the acknowledgement that an answer gives promises.
+const DURABILITY: HeaderName = HeaderName::from_static("headwater-durability");
 
 /// What clients reach.
 pub(crate) fn router<B: Backend>(gateway: &Arc<Gateway<B>>) -> Router {
@@ -76,11 +79,18 @@ fn finish<B: Backend>(router: Router<Arc<Gateway<B>>>, gateway: &Arc<Gateway<B>>
 
 /// Counts a request, and adds what browsers need to treat every answer as data.
 async fn account<B: Backend>(State(gateway): Shared<B>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let mut response = next.run(request).await;
     gateway.metrics.http_requests.with_label_values(&[response.status().as_str()]).inc();
     if let Some(code) = response.extensions().get::<Code>() {
         gateway.metrics.refused(*code);
     }
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let acknowledges = !reads && response.status().is_success();
+    let headers = response.headers_mut();
+    if acknowledges {
+        let level = gateway.durability.to_string();
+        headers.insert(DURABILITY, HeaderValue::from_str(&level).expect("a level is ASCII"));
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -2,6 +2,8 @@
 
 #[path = "operator.rs"]
 mod operator;
+#[path = "samples.rs"]
+pub(crate) mod samples;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -14,13 +16,15 @@ use gateway::backend::{
     StartRun, StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered,
     WorkflowSource,
 };
-use protocol::{Event, HeldStatus, Task};
+use protocol::{Event, HeldStatus};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use types::{
-    Code, Cursor, History, Incarnation, Offset, Payload, Position, Refusal, RoutingHash, RunId, StreamName, TenantId,
+    Code, Cursor, Durability, History, Incarnation, Offset, Payload, Position, Refusal, RunId, StreamName, TenantId,
     Timestamp,
 };
+
+use self::samples::{run_id, stream};
 
 /// The node. Clones share it.
 #[derive(Clone)]
@@ -47,6 +51,7 @@ struct State {
     workers: HashMap<String, VecDeque<WorkerPush>>,
     calls: Vec<String>,
     not_ready: Option<Refusal>,
+    durability: Durability,
     reads: usize,
     failing: usize,
 }
@@ -100,6 +105,13 @@ impl Fake {
         let result = change(&mut self.state());
         self.inner.changed.send_modify(|version| *version += 1);
         result
+    }
+
+    /// One whose acknowledgements promise this.
+    pub(crate) fn with_durability(durability: Durability) -> Self {
+        let fake = Self::default();
+        fake.state().durability = durability;
+        fake
     }
 
     pub(crate) fn create(&self, name: &str) {
@@ -198,31 +210,6 @@ impl Fake {
             info.output = Some(Payload::json(output.to_owned()));
         });
     }
-}
-
-pub(crate) fn stream(name: &str) -> StreamName {
-    StreamName::new(name).expect("valid")
-}
-
-pub(crate) fn task(token: &str) -> Task {
-    Task {
-        token: token.into(),
-        run: run_id(1).to_string(),
-        path: "/do/0/draft@1".into(),
-        step: 1,
-        attempt: 1,
-        queue: "default".into(),
-        task: "draft".into(),
-        input: serde_json::value::RawValue::from_string("{}".into()).expect("JSON"),
-        idempotency_key: "k".into(),
-        stream: true,
-        heartbeat_ms: None,
-        deadline_ms: None,
-    }
-}
-
-pub(crate) fn run_id(number: u128) -> RunId {
-    RunId::new(RoutingHash::from_bits(0xab), number)
 }
 
 fn no_stream(name: &StreamName) -> Refusal {
@@ -589,6 +576,10 @@ impl Backend for Fake {
 
     fn ready(&self) -> Result<(), Refusal> {
         self.state().not_ready.clone().map_or(Ok(()), Err)
+    }
+
+    fn durability(&self) -> Durability {
+        self.state().durability
     }
 }
 

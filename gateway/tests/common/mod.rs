@@ -30,15 +30,18 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
-        Self::open_to(WebAccess::default(), limits).await
+        Self::over(Fake::default(), WebAccess::default(), limits).await
     }
 
     pub(crate) async fn open_to(web: WebAccess, limits: Limits) -> Self {
+        Self::over(Fake::default(), web, limits).await
+    }
+
+    pub(crate) async fn over(fake: Fake, web: WebAccess, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let admin = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let admin_address = admin.local_addr().expect("bound");
-        let fake = Fake::default();
         let (shutdown, stop) = oneshot::channel::<()>();
         let options = Options { node: "test".into(), admin: Some(admin), registry: Registry::new(), limits, web };
         let backend = fake.clone();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use gateway::Limits;
+use gateway::{Limits, WebAccess};
 use protocol::ServerFrame;
-use types::Code;
+use types::{Code, Durability};
 
 use crate::common::client::Client;
-use crate::common::{Server, quick, until};
+use crate::common::{Fake, Server, http, quick, until};
 
 fn append(n: u64, stream: &str, data: &str) -> String {
     format!(r#"{{"op":"cmd","n":{n},"type":"append","stream":"{stream}","data":{data}}}"#)
@@ -138,4 +138,26 @@ async fn a_lost_connection_takes_nothing_back() {
     drop(client);
     until("the socket is gone", async || server.metric("headwater_gateway_connections").await == 0).await;
     assert_eq!(server.fake.head("a"), 1);
+}
+
+#[tokio::test]
+async fn every_acknowledgement_says_what_it_promises() {
+    for (level, told) in [(Durability::Os, Some(Durability::Os)), (Durability::Commit, None)] {
+        let server = Server::over(Fake::with_durability(level), WebAccess::default(), quick()).await;
+        let mut client = Client::raw(server.address).await;
+        client.say(r#"{"op":"hello","v":1,"client":"test/1"}"#).await;
+        let welcome = client.text().await;
+        assert!(welcome.contains(&format!(r#""durability":"{level}""#)), "{welcome}");
+        client.say(append(1, "a", "1")).await;
+        let done = client.text().await;
+        let named = told.map(|level| format!(r#""durability":"{level}""#));
+        assert_eq!(done.contains("durability"), named.is_some(), "{done}");
+        assert!(named.is_none_or(|named| done.contains(&named)), "{done}");
+        let answer = http::post(server.address, "/v1/streams/a", "[2]").await;
+        assert_eq!((answer.status, answer.header("headwater-durability")), (204, Some(level.to_string().as_str())));
+        let refused = http::post(server.address, "/v1/streams/missing/one", "[2]").await;
+        assert_eq!((refused.status, refused.header("headwater-durability")), (404, None));
+        let read = http::get(server.address, "/v1/streams/a?offset=-1").await;
+        assert_eq!((read.status, read.header("headwater-durability")), (200, None));
+    }
 }

@@ -63,7 +63,7 @@ async fn who_prefers_to_wait_gets_the_result() {
     let (at, fake) = (server.address, server.fake.clone());
     let waiting = tokio::spawn(start_and_wait(at, "respond-async, wait=30"));
     until("it waits", async || fake.reads() >= 2).await;
-    fake.finish_run(crate::common::fake::run_id(1), r#"{"text": "done"}"#);
+    fake.finish_run(crate::common::fake::samples::run_id(1), r#"{"text": "done"}"#);
     let reply = waiting.await.expect("no panic");
     assert_eq!((reply.status, reply.header("preference-applied")), (200, Some("wait=30")));
     assert_eq!((&reply.json()["status"], &reply.json()["output"]), (&json!("completed"), &json!({"text": "done"})));
@@ -78,7 +78,7 @@ async fn runs_are_listed_page_by_page() {
     for _ in 0..5 {
         post(at, "/v1/runs", r#"{"workflow":"draft"}"#).await;
     }
-    server.fake.finish_run(crate::common::fake::run_id(2), "1");
+    server.fake.finish_run(crate::common::fake::samples::run_id(2), "1");
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
         let page = get(at, &format!("/v1/runs?limit=2{after}")).await.json();
@@ -87,7 +87,7 @@ async fn runs_are_listed_page_by_page() {
         let Some(next) = page["next"].as_str() else { break };
         after = format!("&after={next}");
     }
-    let expect: Vec<_> = (1..=5).rev().map(|n| crate::common::fake::run_id(n).to_string()).collect();
+    let expect: Vec<_> = (1..=5).rev().map(|n| crate::common::fake::samples::run_id(n).to_string()).collect();
     assert_eq!(seen, expect);
     let done = get(at, "/v1/runs?status=completed").await.json();
     assert_eq!(done["runs"].as_array().expect("an array").len(), 1);
@@ -114,7 +114,7 @@ async fn a_run_is_signalled_and_cancelled() {
     assert_eq!(post(at, &format!("/v1/runs/{run}/signals/go"), "{").await.problem(), "bad_request");
     assert_eq!(post(at, &format!("/v1/runs/{run}/cancel"), r#"{"reason":"enough"}"#).await.status, 202);
     assert_eq!(post(at, &format!("/v1/runs/{run}/cancel"), "").await.status, 202);
-    let other = crate::common::fake::run_id(99);
+    let other = crate::common::fake::samples::run_id(99);
     for path in [format!("/v1/runs/{other}/cancel"), format!("/v1/runs/{other}/signals/go")] {
         assert_eq!(post(at, &path, "").await.problem(), "run_not_found", "{path}");
     }

@@ -3,10 +3,10 @@
 use gateway::backend::WorkerPush;
 use protocol::{HeldStatus, ServerFrame};
 use serde_json::json;
-use types::Code;
+use types::{Code, Durability};
 
 use crate::common::client::Client;
-use crate::common::fake::task;
+use crate::common::fake::samples::task;
 use crate::common::http::post;
 use crate::common::{Server, until};
 
@@ -55,7 +55,7 @@ async fn chunks_and_results_are_answered_in_order_once_they_are_durable() {
     client.say(r#"{"op":"result","token":"t1","output":null}"#).await;
     for expect in 1..=3 {
         match client.frame().await {
-            ServerFrame::Took { token, seq: Some(seq), result: false } => {
+            ServerFrame::Took { token, seq: Some(seq), result: false, durability: Durability::Commit } => {
                 assert_eq!((token.as_str(), seq), ("t1", expect));
             }
             other => panic!("unexpected {other:?}"),

@@ -49,8 +49,6 @@ pub enum ProblemCode {
     NoValue,
     WrongKind,
     OutOfBounds,
-    /// Known and meant to come, but this version cannot do it, and running without it would mislead.
-    NotYet,
     NotLoopback,
     /// Two settings that cannot both hold.
     Contradiction,
@@ -66,7 +64,6 @@ impl ProblemCode {
             Self::NoValue => "no_value",
             Self::WrongKind => "wrong_kind",
             Self::OutOfBounds => "out_of_bounds",
-            Self::NotYet => "not_yet",
             Self::NotLoopback => "not_loopback",
             Self::Contradiction => "contradiction",
         }

@@ -62,10 +62,6 @@ const fn not_yet(path: &'static str, kind: Kind, named: &'static str, instead: &
     Key { path, kind, state: State::NotYet { named, instead }, about: "" }
 }
 
-const fn choice(allowed: &'static [&'static str], not_yet: &'static [&'static str]) -> Kind {
-    Kind::Choice { allowed, not_yet }
-}
-
 const HOUR_MS: u64 = 3_600_000;
 const GIB: u64 = 1024 * 1024 * 1024;
 /// A petabyte.
@@ -111,13 +107,15 @@ pub(crate) static KEYS: &[Key] = &[
         65_536,
         "Memory that open runs may hold; when it is used up, new runs are refused with a pause.",
     ),
-    other("node.log_format", "pretty", choice(&["pretty", "json"], &[]), "Lines for people or for machines."),
+    other("node.log_format", "pretty", Kind::Choice(&["pretty", "json"]), "Lines for people or for machines."),
     other("node.log_level", "info", Kind::LogLevel, "What is logged; by module too: `info,node::dispatcher=debug`."),
     other(
         "storage.durability",
         "commit",
-        choice(&["commit"], &["interval", "os"]),
-        "When an acknowledgement is given: after the sync to disk.",
+        Kind::Durability,
+        "When an acknowledgement is given: `commit`, after the sync to disk. `interval=<ms>` and `os` do not wait for \
+            it: a crash of the machine may take back what was acknowledged, and any stop but one in order begins a new \
+            history.",
     ),
     whole("storage.segment_mib", "256", 1, 4096, "A segment is sealed at this size: the unit that retention drops."),
     whole("storage.segment_age_ms", "3600000", 60_000, 720 * HOUR_MS, "A segment is sealed at this age at the latest."),
@@ -218,7 +216,7 @@ pub(crate) static KEYS: &[Key] = &[
     ),
     not_yet(
         "connection_plane.autoscaling.metric",
-        choice(&["active_connections"], &[]),
+        Kind::Choice(&["active_connections"]),
         "connection_plane.autoscaling",
         ONE_GATEWAY,
     ),
@@ -228,7 +226,7 @@ pub(crate) static KEYS: &[Key] = &[
     other(
         "event_plane.partition_strategy",
         "tenant_agent_hash",
-        choice(&["tenant_agent_hash"], &[]),
+        Kind::Choice(&["tenant_agent_hash"]),
         "What decides the partition: the tenant with the agent, which is a stream's first segment or a run's key.",
     ),
     whole(

@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use gateway::{HostName, WebOrigin};
-
-use types::TenantId;
+use types::{Durability, DurabilityError, TenantId};
 
 use super::ProblemCode;
 use crate::telemetry::LogLevel;
@@ -39,10 +38,8 @@ pub(crate) enum Kind {
     Hosts,
     /// `none`, or `tenant=hours` pairs with commas between.
     HoursByTenant,
-    Choice {
-        allowed: &'static [&'static str],
-        not_yet: &'static [&'static str],
-    },
+    Durability,
+    Choice(&'static [&'static str]),
 }
 
 /// What a text was read as.
@@ -58,6 +55,7 @@ pub(crate) enum Value {
     Origins(Vec<WebOrigin>),
     Hosts(Vec<HostName>),
     HoursByTenant(BTreeMap<TenantId, u64>),
+    Durability(Durability),
 }
 
 /// Why a text is not taken; the message continues "`key` is `text`, but …".
@@ -95,7 +93,9 @@ impl Kind {
             Self::Origins => list(text).map(Value::Origins),
             Self::Hosts => list(text).map(Value::Hosts),
             Self::HoursByTenant => self.hours_by_tenant(text),
-            Self::Choice { allowed, not_yet } => self.choice(text, allowed, not_yet),
+            Self::Durability => text.parse().map(Value::Durability).map_err(|_: DurabilityError| self.out_of_bounds()),
+            Self::Choice(allowed) if allowed.contains(&text) => Ok(Value::Text(text.to_owned())),
+            Self::Choice(_) => Err(self.out_of_bounds()),
         }
     }
 
@@ -142,19 +142,6 @@ impl Kind {
         }
     }
 
-    fn choice(self, text: &str, allowed: &[&str], not_yet: &[&str]) -> Result<Value, Fault> {
-        if allowed.contains(&text) {
-            Ok(Value::Text(text.to_owned()))
-        } else if not_yet.iter().any(|word| text == *word || text.starts_with(&format!("{word}="))) {
-            Err(Fault {
-                code: ProblemCode::NotYet,
-                message: format!("this version cannot do that yet; it takes {self}"),
-            })
-        } else {
-            Err(self.out_of_bounds())
-        }
-    }
-
     fn wrong_kind(self) -> Fault {
         Fault { code: ProblemCode::WrongKind, message: format!("{self} is expected") }
     }
@@ -194,7 +181,12 @@ impl fmt::Display for Kind {
                 write!(f, "`none` or tenants with hours from 1 to {MOST_HOURS}, each once, such as `acme=72, beta=12`")
             }
             Self::LogLevel => f.write_str("a level (off, error, warn, info, debug, trace) or levels by module"),
-            Self::Choice { allowed, .. } => {
+            Self::Durability => write!(
+                f,
+                "`commit`, `os` or `interval=` and a whole number of milliseconds from 1 to {}",
+                Durability::INTERVAL_MS_MAX
+            ),
+            Self::Choice(allowed) => {
                 for (n, word) in allowed.iter().enumerate() {
                     let separator = if n == 0 { "" } else { " or " };
                     write!(f, "{separator}`{word}`")?;

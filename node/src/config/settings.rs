@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use gateway::{HostName, WebOrigin};
-use types::TenantId;
+use types::{Durability, TenantId};
 
 use super::keys::{self, KEYS, Key, State};
 use super::kind::{NONE, Value};
@@ -163,7 +163,8 @@ impl Settings {
             | Value::LogLevel(_)
             | Value::Origins(_)
             | Value::Hosts(_)
-            | Value::HoursByTenant(_)) => mistaken(path, other),
+            | Value::HoursByTenant(_)
+            | Value::Durability(_)) => mistaken(path, other),
         }
     }
 
@@ -207,6 +208,12 @@ impl Settings {
         let value = &self.get(path).0;
         let Value::HoursByTenant(hours) = value else { mistaken(path, value) };
         hours
+    }
+
+    pub(crate) fn durability(&self, path: &str) -> Durability {
+        let value = &self.get(path).0;
+        let Value::Durability(level) = value else { mistaken(path, value) };
+        *level
     }
 
     pub(crate) fn log_level(&self, path: &str) -> LogLevel {

@@ -49,6 +49,7 @@ fn the_defaults_are_the_documented_ones() {
             "info",
         ),
         storage: StorageSettings {
+            durability: Commit,
             segment_bytes: 268435456,
             segment_age_ms: 3600000,
             tail_bytes: 16777216,
@@ -175,7 +176,7 @@ fn every_mistake_gets_a_sentence_that_says_where_and_what_instead() {
     node.yaml:9:15: `node.log_format` has one value: `pretty` or `json` is expected (wrong_kind)
     node.yaml:10:14: `node.log_level` is `verbose`, but `verbose` in it is not a level; a level (off, error, warn, info, debug, trace) or levels by module is expected (wrong_kind)
     node.yaml:11:3: there is no `reclaim_ms` in `node`; did you mean `workers.reclaim_ms`? (unknown_key)
-    node.yaml:13:15: `storage.durability` is `interval=200`, but this version cannot do that yet; it takes `commit` (not_yet)
+    node.yaml:13:15: `storage.durability` is `interval=0`, but only `commit`, `os` or `interval=` and a whole number of milliseconds from 1 to 3600000 is allowed (out_of_bounds)
     node.yaml:14:3: `storage.segment_mib` has no value; a whole number from 1 to 4096 is expected, or leave it out (no_value)
     node.yaml:15:1: there is no `gatway` at the top; did you mean `gateway`? (unknown_key)
     node.yaml:17:10: `workers` is a section; below it may stand `reclaim_ms` (wrong_kind)
@@ -288,13 +289,17 @@ fn bounds_are_inclusive() {
             | kind::Kind::Origins
             | kind::Kind::Hosts
             | kind::Kind::HoursByTenant
-            | kind::Kind::Choice { .. } => continue,
+            | kind::Kind::Durability
+            | kind::Kind::Choice(_) => continue,
         };
         check(key.path, &(max + 1).to_string(), false);
         check(key.path, &min.checked_sub(1).map_or("-1".to_owned(), |below| below.to_string()), false);
         check(key.path, &format!("{min}.5"), false);
         check(key.path, "99999999999999999999999", false);
     }
+    check("storage.durability", "os", true);
+    check("storage.durability", "interval=3600000", true);
+    check("storage.durability", "interval=3600001", false);
     check("node.partitions", "1", true);
     check("node.partitions", "1024", true);
     check("event_plane.backpressure.pause_producer_threshold", "1", true);

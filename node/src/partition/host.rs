@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use storage::{Log, RocksLog, Rows, Space};
 use tokio::sync::watch;
-use types::{History, PartitionCount, PartitionId, Timestamp};
+use types::{Durability, History, PartitionCount, PartitionId, Timestamp};
 
 use super::driver::{Notice, Request};
 use super::lane::LaneError;
@@ -25,6 +25,8 @@ pub(crate) struct Host {
     pub(crate) rows: Arc<dyn Rows>,
     /// The same log, as operators see it.
     pub(crate) storage: Arc<RocksLog>,
+    /// What the log's answers promise.
+    pub(crate) durability: Durability,
     pub(crate) clock: LogClock,
     pub(crate) catalogue: Catalogue,
     pub(crate) fanout: Fanout,

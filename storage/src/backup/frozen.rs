@@ -60,7 +60,8 @@ impl Drop for Hold {
 }
 
 impl Frozen {
-    /// Freezes the log that this process has open. What was durable before the call is in it.
+    /// Freezes the log that this process has open. What was acknowledged before the call is in it, and durable there
+    /// whatever acknowledgements promise.
     pub(super) fn of_running(
         directory: &DataDirectory,
         catalog: &Catalog,
@@ -72,11 +73,11 @@ impl Frozen {
         directory.clear_frozen().map_err(io_at(&links.path))?;
         fs::create_dir(&links.path).map_err(io_at(&links.path))?;
         let hold = Hold::Links(links.path.clone());
-        // Asked before the store: what is durable now was written, so it is in what the store gives. No sync is needed
-        // for that, and none is made: one that failed would have to stop the node.
-        let durable = catalog.durable();
+        // Asked before the store: what is acknowledged now was written, so it is in what the store gives. No sync is
+        // needed for that, and none is made: one that failed would have to stop the node.
+        let durable = catalog.acknowledged();
         store.checkpoint(&links.log()).map_err(store_error(&links.path.display().to_string()))?;
-        let claimed = Watermark { clean: false, term, sequence: 0, durable };
+        let claimed = Watermark { clean: false, relaxed: false, term, sequence: 0, durable };
         WatermarkFile::create(&links.commit(), &claimed).map_err(io_at(&links.commit()))?;
         links.write_format().map_err(io_at(&links.path))?;
         Self::look(links, hold)
@@ -96,7 +97,8 @@ impl Frozen {
         let bounds = || count.partitions().map(|partition| log.bounds(partition));
         let marks = bounds().map(|bounds| Mark { history: bounds.history, end: bounds.end }).collect();
         let durable = bounds().map(|bounds| bounds.end).collect();
-        let watermark = Watermark { clean: true, term: report.term, sequence: log.sequence(), durable };
+        let (term, sequence) = (report.term, log.sequence());
+        let watermark = Watermark { clean: true, relaxed: false, term, sequence, durable };
         drop(log);
         let files = store_files(&directory.log())?;
         Ok(Self { directory, files, watermark, marks, _hold: hold })

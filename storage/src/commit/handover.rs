@@ -30,6 +30,8 @@ struct State {
     batches: u64,
     /// The syncing thread should look at the watermark.
     nudged: bool,
+    /// Something is acknowledged that is not synced.
+    sync_owed: bool,
     finished: bool,
 }
 
@@ -55,6 +57,37 @@ impl Handover {
         if nudge {
             self.changed.notify_one();
         }
+    }
+
+    /// A group was acknowledged without a sync: one has to come some time.
+    pub(super) fn owe_sync(&self) {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.sync_owed, true) {
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Sleeps until a sync is owed and `every` has passed since, or all is over, or at most `patience`. Gives whether
+    /// to sync, and whether that is the last time. Without `every` only the last one is.
+    pub(super) fn wait_for_sync(&self, every: Option<Duration>, patience: Option<Duration>) -> (bool, bool) {
+        let idle = |state: &mut State| !(state.finished || state.sync_owed && every.is_some());
+        let state = self.state();
+        let mut state = match patience {
+            None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
+            Some(patience) => {
+                let waited = self.changed.wait_timeout_while(state, patience, idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        if let (Some(every), true) = (every, state.sync_owed) {
+            let waited = self.changed.wait_timeout_while(state, every, |state| !state.finished);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let due = state.sync_owed && (every.is_some() || state.finished);
+        // What is written from now on owes a sync of its own.
+        state.sync_owed &= !due;
+        (due, state.finished)
     }
 
     pub(super) fn is_empty(&self) -> bool {

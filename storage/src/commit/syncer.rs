@@ -56,6 +56,26 @@ impl Syncer {
         true
     }
 
+    /// Makes durable what was acknowledged before. `false`: the log is over.
+    pub(super) fn sync_acknowledged(&mut self, shared: &Shared) -> bool {
+        let started = Instant::now();
+        // What is acknowledged is written, and what is written before a sync is durable after it.
+        let (sequence, ends) = (shared.catalog.store.sequence(), shared.catalog.acknowledged());
+        if shared.failure().is_some() {
+            return false;
+        }
+        if let Err(error) = shared.catalog.store.sync() {
+            shared.fail("a sync failed", &error.to_string());
+            return false;
+        }
+        self.sequence = sequence;
+        for (partition, end) in shared.catalog.count().partitions().zip(ends) {
+            shared.catalog.set_durable(partition, end);
+        }
+        shared.catalog.metrics.synced(sequence, started.elapsed());
+        true
+    }
+
     /// Keeps the watermark if it is time. `false`: the log is over.
     pub(super) fn keep_if_due(&mut self, shared: &Shared) -> bool {
         !(self.is_behind() && self.kept_at.elapsed() >= self.every) || self.keep(shared, false)
@@ -66,7 +86,8 @@ impl Syncer {
             return false;
         }
         let durable = shared.catalog.durable();
-        let watermark = Watermark { clean, term: shared.term, sequence: self.sequence, durable };
+        let relaxed = shared.durability.is_relaxed();
+        let watermark = Watermark { clean, relaxed, term: shared.term, sequence: self.sequence, durable };
         if let Err(cause) = self.keeper.keep(&watermark) {
             shared.fail("the commit watermark could not be written", &cause);
             return false;
@@ -109,6 +130,21 @@ pub(super) fn sync_loop(shared: &Shared) {
         }
     }
     fail_the_rest(shared);
+}
+
+/// The syncing thread where acknowledgements do not wait for it: it syncs `every` so long, or only in the end.
+pub(super) fn relaxed_sync_loop(shared: &Shared, every: Option<Duration>) {
+    let _farewell = Farewell { shared, thread: "the syncing thread" };
+    loop {
+        let patience = lock(shared).patience();
+        let (due, finished) = shared.handover.wait_for_sync(every, patience);
+        let mut syncer = lock(shared);
+        let good = (!due || syncer.sync_acknowledged(shared))
+            && if finished { syncer.keep(shared, true) } else { syncer.keep_if_due(shared) };
+        if finished || !good {
+            return;
+        }
+    }
 }
 
 /// After a failure: also those whose groups are still on their way here.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use types::{History, Offset, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
+use types::{Durability, History, Offset, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 
 use super::*;
 use crate::error::AppendError;
@@ -74,6 +74,10 @@ struct Setup {
 }
 
 fn setup(bounds: QueueBounds, syncs: Option<mpsc::Receiver<()>>) -> Setup {
+    relaxed_setup(bounds, syncs, Durability::Commit)
+}
+
+fn relaxed_setup(bounds: QueueBounds, syncs: Option<mpsc::Receiver<()>>, durability: Durability) -> Setup {
     let disk = SlowDisk { disk: SimulatedDisk::default(), syncs: Mutex::new(None), writes: AtomicUsize::new(0) };
     disk.write(&initial(&[History::new(1)])).and_then(|()| disk.sync()).expect("a new disk works");
     let one = PartitionCount::new(1).expect("in range");
@@ -88,7 +92,8 @@ fn setup(bounds: QueueBounds, syncs: Option<mpsc::Receiver<()>>) -> Setup {
     let (kept, fatal) = (Kept::default(), Arc::new(Mutex::new(Vec::new())));
     let heard = Arc::clone(&fatal);
     let on_fatal: OnFatal = Arc::new(move |cause| heard.lock().expect("not poisoned").push(cause.to_owned()));
-    let options = CommitOptions { bounds, watermark_every: Duration::from_millis(5), on_fatal: Some(on_fatal) };
+    let watermark_every = Duration::from_millis(5);
+    let options = CommitOptions { bounds, watermark_every, durability, on_fatal: Some(on_fatal) };
     let committer = Committer::start(Arc::clone(&catalog), writer, &watermark, Box::new(kept.clone()), options);
     let (told, answers) = mpsc::channel();
     Setup {
@@ -255,4 +260,57 @@ fn the_watermark_follows_and_a_close_is_clean() {
     assert!(last.clean && !kept[0].clean);
     assert_eq!((last.durable.clone(), kept[0].durable.clone()), (vec![Position::new(2)], vec![Position::new(1)]));
     assert_eq!(last.sequence, setup.disk.sequence());
+}
+
+#[test]
+fn under_os_answers_do_not_wait_and_the_close_makes_all_durable() {
+    let (go_on, syncs) = mpsc::channel();
+    let setup = relaxed_setup(ROOMY, Some(syncs), Durability::Os);
+    (0..10).for_each(|n| setup.append(n));
+    for n in 0..10 {
+        assert_eq!(setup.answer(), (n, Ok(Position::new(n + 1))), "no sync was let through");
+    }
+    assert_eq!(setup.catalog.acknowledged(), [Position::new(10)]);
+    assert_eq!(setup.catalog.durable(), [Position::ZERO]);
+    assert_eq!(setup.catalog.metrics.syncs(), 0);
+    drop(go_on);
+    setup.committer.close().expect("it closes");
+    assert_eq!(setup.catalog.durable(), [Position::new(10)]);
+    let kept = setup.kept.0.lock().expect("not poisoned");
+    let last = kept.last().expect("a close keeps one");
+    assert!(last.clean && last.relaxed && last.durable == [Position::new(10)], "{last:?}");
+}
+
+#[test]
+fn under_an_interval_what_is_acknowledged_becomes_durable_later() {
+    let (go_on, syncs) = mpsc::channel();
+    let setup = relaxed_setup(ROOMY, Some(syncs), "interval=1".parse().expect("a level"));
+    setup.append(0);
+    assert_eq!(setup.answer(), (0, Ok(Position::new(1))));
+    assert_eq!(setup.catalog.durable(), [Position::ZERO], "the first sync was not let through");
+    drop(go_on);
+    while setup.catalog.durable() != [Position::new(1)] {
+        thread::yield_now();
+    }
+    while setup.kept.0.lock().expect("not poisoned").is_empty() {
+        thread::yield_now();
+    }
+    let kept = setup.kept.0.lock().expect("not poisoned")[0].clone();
+    assert!(kept.relaxed && !kept.clean && kept.durable == [Position::new(1)], "{kept:?}");
+}
+
+#[test]
+fn a_failed_sync_ends_the_log_also_when_nobody_waits_for_it() {
+    let setup = relaxed_setup(ROOMY, None, "interval=1".parse().expect("a level"));
+    setup.disk.disk.fail_next_sync();
+    setup.append(0);
+    assert_eq!(setup.answer(), (0, Ok(Position::new(1))));
+    while setup.fatal.lock().expect("not poisoned").is_empty() {
+        thread::yield_now();
+    }
+    setup.append(1);
+    let (_, outcome) = setup.answer();
+    assert!(is_unknown(&outcome, "a sync failed"), "{outcome:?}");
+    assert!(setup.committer.close().is_err());
+    assert!(setup.kept.0.lock().expect("not poisoned").iter().all(|watermark| !watermark.clean));
 }

@@ -4,19 +4,23 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use storage::{AppendBatch, Log, Options, RocksLog, StreamRead};
-use types::{Offset, PartitionCount, Position, StreamOrdinal};
+use storage::{AppendBatch, Log, OpenReport, Options, RocksLog, StreamRead};
+use types::{Durability, History, Offset, PartitionCount, Position, StreamOrdinal};
 
 use crate::harness::{fact, output, partition};
 
 const ROUNDS: u64 = 12;
+const RELAXED_ROUNDS: u64 = 4;
+const LEVEL: &str = "HEADWATER_TEST_KILLED_LEVEL";
 const CHILD: &str = "HEADWATER_TEST_KILLED_CHILD";
 
-fn options() -> Options {
+fn options(durability: Durability) -> Options {
     Options {
+        durability,
         partitions: PartitionCount::new(4).expect("in range"),
         segment_bytes: 200_000,
         unsaved_bytes: 100_000,
@@ -25,8 +29,8 @@ fn options() -> Options {
 }
 
 /// What the child does until it is killed: appends to all partitions at once, and prints each answer.
-fn append_until_killed(path: &Path) {
-    let (log, _) = RocksLog::open(path, &options()).expect("it opens");
+fn append_until_killed(path: &Path, level: Durability) {
+    let (log, _) = RocksLog::open(path, &options(level)).expect("it opens");
     let mut ends: Vec<u64> = (0..4).map(|number| log.bounds(partition(number)).end.value()).collect();
     loop {
         for number in 0..4_u32 {
@@ -53,7 +57,8 @@ fn append_until_killed(path: &Path) {
 #[test]
 fn the_child() {
     if let Some(path) = std::env::var_os(CHILD) {
-        append_until_killed(Path::new(&path));
+        let level = std::env::var(LEVEL).expect("it is set with the path");
+        append_until_killed(Path::new(&path), level.parse().expect("a level"));
     }
 }
 
@@ -61,10 +66,12 @@ fn the_child() {
 pub(crate) struct Killed {
     child: Child,
     reader: Option<JoinHandle<[u64; 4]>>,
+    /// Told with its first answer.
+    began: Receiver<()>,
 }
 
 impl Killed {
-    fn start(mut command: Command, path: &Path) -> Self {
+    fn start(mut command: Command, path: &Path, level: Durability) -> Self {
         let this = std::env::current_exe().expect("a test is a program");
         let arguments = ["kill::the_child", "--exact", "--nocapture", "--test-threads=1"];
         // Under another program, such as a tracer, the child is what that one runs.
@@ -74,22 +81,26 @@ impl Killed {
         let mut child = command
             .args(arguments)
             .env(CHILD, path)
+            .env(LEVEL, level.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .expect("it starts");
         let stdout = child.stdout.take().expect("it is piped");
+        let (first, began) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
             let mut last = [0_u64; 4];
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let Some((number, durable)) = line.split_once(' ') else { continue };
                 let (Ok(number), Ok(durable)) = (number.parse::<usize>(), durable.parse::<u64>()) else { continue };
                 last[number] = last[number].max(durable);
+                // Nobody listens after the first.
+                let _ = first.send(());
             }
             last
         });
-        Self { child, reader: Some(reader) }
+        Self { child, reader: Some(reader), began }
     }
 
     /// Kills it, if nobody did, and gives the last answer for each partition.
@@ -102,13 +113,17 @@ impl Killed {
     }
 }
 
+fn child_under(level: Durability, path: &Path) -> Killed {
+    Killed::start(Command::new(std::env::current_exe().expect("a test is a program")), path, level)
+}
+
 pub(crate) fn child(path: &Path) -> Killed {
-    Killed::start(Command::new(std::env::current_exe().expect("a test is a program")), path)
+    child_under(Durability::Commit, path)
 }
 
 /// Under another program that is to end it; kills it after `patience` if it does not.
 pub(crate) fn run_child(command: Command, path: &Path, patience: Duration) -> [u64; 4] {
-    let mut killed = Killed::start(command, path);
+    let mut killed = Killed::start(command, path, Durability::Commit);
     let began = Instant::now();
     while began.elapsed() < patience && killed.child.try_wait().is_ok_and(|status| status.is_none()) {
         std::thread::sleep(Duration::from_millis(5));
@@ -124,22 +139,47 @@ pub(crate) fn remember(acknowledged: &mut [u64; 4], last: [u64; 4]) {
 
 #[test]
 fn every_acknowledged_record_survives_kill_9() {
+    let histories = kill_again_and_again(Durability::Commit, ROUNDS);
+    assert!(histories.windows(2).all(|two| two[0] == two[1]), "{histories:?}");
+}
+
+/// What was written is with the operating system, which lives on. But nobody can know that it did, so each time a new
+/// history begins.
+#[test]
+fn under_a_relaxed_level_too_and_a_new_history_begins() {
+    for level in [Durability::Os, "interval=20".parse().expect("a level")] {
+        let histories = kill_again_and_again(level, RELAXED_ROUNDS);
+        assert!(histories.windows(2).all(|two| two[0] != two[1]), "{level}: {histories:?}");
+    }
+}
+
+/// The history after each time.
+fn kill_again_and_again(level: Durability, rounds: u64) -> Vec<History> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("data");
+    let mut histories = Vec::new();
     let mut acknowledged = [0_u64; 4];
-    for round in 0..ROUNDS {
-        let mut child = child(&path);
-        std::thread::sleep(Duration::from_millis(150 + 40 * round));
+    for round in 0..rounds {
+        let mut child = child_under(level, &path);
+        child.began.recv_timeout(Duration::from_mins(1)).expect("the child appends");
+        std::thread::sleep(Duration::from_millis(50 + 40 * round));
         remember(&mut acknowledged, child.end());
-        check(&path, &acknowledged);
+        let (report, history) = open_and_check(&path, &acknowledged, level);
+        assert_eq!((report.clean, report.new_history), (false, level.is_relaxed()), "{report:?}");
+        histories.push(history);
     }
     assert!(acknowledged.iter().all(|end| *end > 100), "{acknowledged:?} were acknowledged");
     let report = storage::verify(&path).expect("it reads");
     assert_eq!(report.damages, Vec::new());
+    histories
 }
 
 pub(crate) fn check(path: &Path, acknowledged: &[u64; 4]) {
-    let (log, _) = RocksLog::open(path, &options()).expect("a killed log opens");
+    open_and_check(path, acknowledged, Durability::Commit);
+}
+
+fn open_and_check(path: &Path, acknowledged: &[u64; 4], level: Durability) -> (OpenReport, History) {
+    let (log, report) = RocksLog::open(path, &options(level)).expect("a killed log opens");
     for (number, acknowledged) in (0..).zip(acknowledged) {
         let end = log.bounds(partition(number)).end.value();
         assert!(end >= *acknowledged, "partition {number}: {acknowledged} were acknowledged, {end} are there");
@@ -158,4 +198,5 @@ pub(crate) fn check(path: &Path, acknowledged: &[u64; 4]) {
         );
     }
     log.close().expect("it closes");
+    (report, log.bounds(partition(0)).history)
 }

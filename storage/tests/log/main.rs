@@ -12,6 +12,7 @@ mod kill;
 mod model;
 mod quarantine;
 mod reading;
+mod relaxed;
 mod reopening;
 mod repair;
 mod retention;

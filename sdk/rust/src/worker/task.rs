@@ -206,7 +206,7 @@ impl Desk {
         match frame {
             ServerFrame::Task(task) => self.begin(*task, now),
             ServerFrame::Held { token, status } => self.settle(&token, |held| held.held(&status, now)),
-            ServerFrame::Took { token, seq, result } => self.settle(&token, |held| held.took(seq, result)),
+            ServerFrame::Took { token, seq, result, .. } => self.settle(&token, |held| held.took(seq, result)),
             ServerFrame::Untaken { token, code, message, next_seq, retry_after_ms } => {
                 let refusal = Refusal { retry_after_ms, ..Refusal::new(code, message) };
                 tracing::debug!(token, %refusal, "untaken");
