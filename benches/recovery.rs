@@ -1,5 +1,5 @@
-//! kill -9 and back: with 1,000 runs in flight whose steps a worker holds, and with 1,000,000 events in the log. The
-//! worker is the Rust SDK's: it lives on, keeps what it has done, and offers it again to the node that comes back.
+//! kill -9 and back: with 1,000 runs in flight whose steps a worker holds, with 1,000,000 events in the log, and with
+//! 10,000,000. The worker is the Rust SDK's: it lives on, keeps what it has done, and offers it again to the node that comes back.
 
 mod common;
 mod load;
@@ -27,6 +27,9 @@ const EVENT_BYTES: usize = 256;
 const PRODUCERS: usize = 4;
 const STREAMS: usize = 64;
 const IN_FLIGHT: usize = 256;
+/// More events than one socket after the other brings in a bench's time: so many, so many a request.
+const MANY_EVENTS: usize = 10_000_000;
+const EVENTS_A_REQUEST: usize = 1_000;
 /// Longer than any of this may take: what waits so long will not come.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -164,6 +167,53 @@ fn many_events(report: &mut Report, data: &Path) {
     add("node's peak memory while appending", filled_peak / 1e6, "MB", Some(200.0));
 }
 
+/// Whole requests of events to the streams of one producer.
+fn produce_in_requests(node: SocketAddr, producer: usize) {
+    let requests = MANY_EVENTS / EVENTS_A_REQUEST / PRODUCERS;
+    let events: Vec<String> = (0..EVENTS_A_REQUEST).map(|n| event(EVENT_BYTES, n as u64 + 1)).collect();
+    let body = format!("[{}]", events.join(","));
+    for request in 0..requests {
+        let path = format!("/v1/streams/agent-{producer}-{}/tokens", request % STREAMS);
+        let method = if request < STREAMS { "PUT" } else { "POST" };
+        http::send(node, method, &path, "application/json", &body);
+    }
+}
+
+/// How long it takes to read what is left of the write-ahead log, which a start has to read back.
+fn wal_read(data: &Path) -> (Duration, u64) {
+    let began = Instant::now();
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(data.join("log")).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            bytes += std::fs::read(path).expect("readable").len() as u64;
+        }
+    }
+    (began.elapsed(), bytes)
+}
+
+fn very_many_events(report: &mut Report, data: &Path) {
+    let node = Node::start(data);
+    std::thread::scope(|scope| {
+        for producer in 0..PRODUCERS {
+            let address = node.address;
+            scope.spawn(move || produce_in_requests(address, producer));
+        }
+    });
+    let filled_peak = node.peak_bytes();
+    node.kill();
+    let (least, wal_bytes) = wal_read(data);
+    let node = Node::start(data);
+    let case = format!("kill -9 with {MANY_EVENTS} events of {EVENT_BYTES} B");
+    let mut add = |name: &str, value, unit, limit, goal| {
+        report.add(Figure { case: case.clone(), figure: name.to_owned(), value, unit, limit, goal });
+    };
+    add("start of the process to ready", node.ready_after.as_secs_f64(), "s", Some(least.as_secs_f64()), Some(2.0));
+    add("write-ahead log to read back", figure(wal_bytes) / 1e6, "MB", None, None);
+    add("node's peak memory at ready", node.peak_bytes() / 1e6, "MB", None, Some(200.0));
+    add("node's peak memory while appending", filled_peak / 1e6, "MB", None, Some(200.0));
+}
+
 fn main() {
     let mut report = Report::new("recovery");
     let folder = folder();
@@ -172,6 +222,7 @@ fn main() {
     runtime.block_on(runs_in_flight(&mut report, &folder.path().join("runs")));
     drop(runtime);
     many_events(&mut report, &folder.path().join("events"));
+    very_many_events(&mut report, &folder.path().join("many-events"));
     for sentence in report.finish() {
         eprintln!("missed: {sentence}");
     }
