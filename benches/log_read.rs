@@ -227,7 +227,14 @@ fn main() {
     let case = format!("{SPREAD_OVER} events of {EVENT_BYTES} B");
     let on_disk: u64 = files(&path).iter().map(|file| std::fs::metadata(file).expect("readable").len()).sum();
     let user = figure(SPREAD_OVER * EVENT_BYTES as u64);
-    add(&case, "on disk an event", figure(on_disk) / figure(SPREAD_OVER), "bytes", Some(EVENT_BYTES as f64), None);
+    add(
+        &case,
+        "on disk an event",
+        figure(on_disk) / figure(SPREAD_OVER),
+        "bytes",
+        Some(figure(EVENT_BYTES as u64)),
+        None,
+    );
     add(&case, "on disk a user byte", figure(on_disk) / user, "", Some(1.0), None);
     for sentence in report.finish() {
         eprintln!("missed: {sentence}");

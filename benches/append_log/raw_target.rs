@@ -69,7 +69,9 @@ impl Shared {
                 return;
             }
             buffer.clear();
-            taken.iter().for_each(|_| buffer.extend_from_slice(payload));
+            for _ in &taken {
+                buffer.extend_from_slice(payload);
+            }
             if kind == Kind::WrittenOver && at + buffer.len() as u64 > FILE_BYTES {
                 at = 0;
             }
@@ -77,7 +79,9 @@ impl Shared {
             at += buffer.len() as u64;
             file.sync_data().expect("it syncs");
             self.syncs.fetch_add(1, Ordering::Relaxed);
-            taken.into_iter().for_each(|told| told.send(()).expect("the producer waits"));
+            for told in taken {
+                told.send(()).expect("the producer waits");
+            }
         }
     }
 }
