@@ -1,6 +1,6 @@
 //! A node as a process of its own, so that it can really be killed, on a place that outlives it.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -173,12 +173,22 @@ impl NodeProcess {
 /// connects again and again to a dead node may be given the node's own port, and meet itself.
 fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let first = std::process::id() % 10_000;
+    const PORTS: u32 = 12_000;
+    let first = first_client_port().clamp(PORTS + 2_000, 32_000) - PORTS;
+    let offset = std::process::id() % 10_000;
     loop {
-        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let port = first + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).expect("below 32,000")));
-        if TcpListener::bind(address).is_ok() {
+        // Not bound to find out: a process that another story starts at this moment holds a copy of the listener
+        // until it runs its own program, and the address would be taken for that long.
+        if TcpStream::connect(address).is_err() {
             return address;
         }
     }
+}
+
+/// The lowest port that the system gives to clients.
+fn first_client_port() -> u32 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    range.split_whitespace().next().and_then(|lowest| lowest.parse().ok()).unwrap_or(32_768)
 }
