@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what Headwater needs and this machine lacks, saying what and why; silent when nothing is missing.
+# Installs what Headwater needs and this machine lacks, saying what and why; silent when nothing is missing. More can be
+# asked for as arguments, each `package: why`.
 set -euo pipefail
 
 if ! command -v cargo > /dev/null; then
@@ -12,6 +13,7 @@ needed=(
     'g++: compiles RocksDB, the storage engine under the log'
     'libclang1-14: lets bindgen read RocksDB'"'"'s C header'
     'libclang-common-14-dev: the compiler headers that bindgen needs beside it'
+    "$@"
 )
 
 missing=()

@@ -113,12 +113,17 @@ impl Killed {
     }
 }
 
-fn child_under(level: Durability, path: &Path) -> Killed {
+fn child_of(level: Durability, path: &Path) -> Killed {
     Killed::start(Command::new(std::env::current_exe().expect("a test is a program")), path, level)
 }
 
 pub(crate) fn child(path: &Path) -> Killed {
-    child_under(Durability::Commit, path)
+    child_of(Durability::Commit, path)
+}
+
+/// Under another program that changes what it may do.
+pub(crate) fn child_under(command: Command, path: &Path) -> Killed {
+    Killed::start(command, path, Durability::Commit)
 }
 
 /// Under another program that is to end it; kills it after `patience` if it does not.
@@ -160,11 +165,11 @@ fn kill_again_and_again(level: Durability, rounds: u64) -> Vec<History> {
     let mut histories = Vec::new();
     let mut acknowledged = [0_u64; 4];
     for round in 0..rounds {
-        let mut child = child_under(level, &path);
+        let mut child = child_of(level, &path);
         child.began.recv_timeout(Duration::from_mins(1)).expect("the child appends");
         std::thread::sleep(Duration::from_millis(50 + 40 * round));
         remember(&mut acknowledged, child.end());
-        let (report, history) = open_and_check(&path, &acknowledged, level);
+        let (report, history) = open_and_check(&path, &acknowledged, level).unwrap_or_else(|loss| panic!("{loss}"));
         assert_eq!((report.clean, report.new_history), (false, level.is_relaxed()), "{report:?}");
         histories.push(history);
     }
@@ -175,14 +180,26 @@ fn kill_again_and_again(level: Durability, rounds: u64) -> Vec<History> {
 }
 
 pub(crate) fn check(path: &Path, acknowledged: &[u64; 4]) {
-    open_and_check(path, acknowledged, Durability::Commit);
+    if let Some(loss) = loss(path, acknowledged) {
+        panic!("{loss}");
+    }
 }
 
-fn open_and_check(path: &Path, acknowledged: &[u64; 4], level: Durability) -> (OpenReport, History) {
-    let (log, report) = RocksLog::open(path, &options(level)).expect("a killed log opens");
+/// What of the answers is not true of the directory; all that it serves is right.
+pub(crate) fn loss(path: &Path, acknowledged: &[u64; 4]) -> Option<String> {
+    open_and_check(path, acknowledged, Durability::Commit).err()
+}
+
+/// `Err`: what of the answers is not true.
+fn open_and_check(path: &Path, acknowledged: &[u64; 4], level: Durability) -> Result<(OpenReport, History), String> {
+    let (log, report) =
+        RocksLog::open(path, &options(level)).map_err(|error| format!("a killed log does not open: {error}"))?;
+    let mut lost = None;
     for (number, acknowledged) in (0..).zip(acknowledged) {
         let end = log.bounds(partition(number)).end.value();
-        assert!(end >= *acknowledged, "partition {number}: {acknowledged} were acknowledged, {end} are there");
+        if end < *acknowledged {
+            lost = Some(format!("partition {number}: {acknowledged} were acknowledged, {end} are there"));
+        }
         let read = StreamRead {
             partition: partition(number),
             stream: StreamOrdinal::new(1),
@@ -198,5 +215,8 @@ fn open_and_check(path: &Path, acknowledged: &[u64; 4], level: Durability) -> (O
         );
     }
     log.close().expect("it closes");
-    (report, log.bounds(partition(0)).history)
+    match lost {
+        Some(lost) => Err(lost),
+        None => Ok((report, log.bounds(partition(0)).history)),
+    }
 }
