@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Does to the log what disks, kernels and operators do, COUNT times each (2000; a twentieth of it where every fault
-# takes a process and a second), and prints seed, commit and counts. The tests do a sample of the same. Power cuts need root and loop devices; without them they are skipped, with the reason.
+# takes a process and a second), and prints seed, commit and counts. The tests do a sample of the same. Power cuts need
+# root and loop devices; without them they are skipped, with the reason.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
