@@ -11,8 +11,8 @@ use types::{History, Offset, PartitionId, Position, StreamOrdinal, Timestamp};
 
 use crate::harness::{Harness, Rocks, SMALL, fact, on_both, output, partition, partitions};
 
-const PARTITION: PartitionId = partition(1);
-const USER: u64 = 1;
+pub(crate) const PARTITION: PartitionId = partition(1);
+pub(crate) const USER: u64 = 1;
 const RUN: u64 = 2;
 
 on_both! {
@@ -25,7 +25,7 @@ on_both! {
 }
 
 /// The kernel's checkpoint at the end of the partition.
-fn checkpoint(log: &dyn Harness) {
+pub(crate) fn checkpoint(log: &dyn Harness) {
     let end = log.log().bounds(PARTITION).end;
     let key = RowKey { kind: RowKind::Partition, id: Bytes::new() };
     let row = Row { position: end, value: Bytes::from_static(b"scalars") };
@@ -47,12 +47,12 @@ fn fill(log: &dyn Harness) -> (u64, u64) {
     (user, run)
 }
 
-fn segments(log: &dyn Harness, class: RetentionClass) -> Vec<SegmentFacts> {
+pub(crate) fn segments(log: &dyn Harness, class: RetentionClass) -> Vec<SegmentFacts> {
     let all = log.log().segments(PARTITION).expect("it reads");
     all.into_iter().filter(|segment| segment.id.class == class).collect()
 }
 
-fn all_from(log: &dyn Harness, from: Position) -> Vec<StoredRecord> {
+pub(crate) fn all_from(log: &dyn Harness, from: Position) -> Vec<StoredRecord> {
     let mut all: Vec<StoredRecord> = Vec::new();
     loop {
         let from = all.last().map_or(from, |last| last.position.next());
@@ -76,7 +76,7 @@ fn read(log: &dyn Harness, stream: u64, from: u64) -> Result<Vec<StoredRecord>, 
 }
 
 /// All events of a stream that are kept, and the gaps between them.
-fn walk(log: &dyn Harness, stream: u64) -> (Vec<u64>, Vec<(u64, u64)>) {
+pub(crate) fn walk(log: &dyn Harness, stream: u64) -> (Vec<u64>, Vec<(u64, u64)>) {
     let (mut offsets, mut gaps, mut next) = (Vec::new(), Vec::new(), 0);
     loop {
         match read(log, stream, next) {

@@ -1,0 +1,172 @@
+//! Bytes that are damaged inside RocksDB's tables while the node is stopped: the segments that hold them are found by
+//! reading them through, and quarantined; everything else is served, and nothing of them ever is.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use bytes::Bytes;
+use storage::{
+    Checked, Log, Quarantined, ReadError, Record, RocksLog, Row, RowChange, RowKey, RowKind, SegmentFacts, SegmentId,
+    StoredRecord, StreamRead,
+};
+use types::{Offset, PartitionId, StreamOrdinal};
+
+use crate::damage::{files, flip};
+use crate::harness::{Harness, PARTITIONS, Rocks, Sizes, copy_folder, fact, output, partition};
+
+/// Several segments a partition, none much smaller than a block of a table.
+const SIZES: Sizes = Sizes { segment_bytes: 150_000, checkpoint_bytes: 20_000, tail_bytes: 0 };
+const EVENTS: u64 = 120;
+const PAYLOAD_BYTES: usize = 4_000;
+const OUTPUT: u64 = 1;
+const FACTS: u64 = 2;
+/// Places in each table.
+const PLACES: usize = 16;
+
+/// Bytes that do not compress, so that tables are as long as what they hold.
+fn noise(seed: u64) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..PAYLOAD_BYTES).map(|_| byte()).collect()
+}
+
+fn with_noise(record: Record, seed: u64) -> Record {
+    Record { payload: noise(seed), ..record }
+}
+
+fn fill(log: &dyn Harness) {
+    for n in 0..EVENTS {
+        for number in 0..PARTITIONS {
+            let seed = u64::from(number) << 32 | n << 1;
+            let records = vec![with_noise(output(OUTPUT, n), seed), with_noise(fact(FACTS, n), seed | 1)];
+            log.append(partition(number), records);
+        }
+    }
+    for partition in (0..PARTITIONS).map(partition) {
+        let row = Row { position: log.log().bounds(partition).end, value: Bytes::new() };
+        let key = RowKey { kind: RowKind::Partition, id: Bytes::new() };
+        log.append_with_rows(partition, Vec::new(), vec![RowChange::Put(key, row)]);
+    }
+}
+
+fn read(log: &RocksLog, partition: PartitionId, stream: u64, from: u64) -> Result<Vec<StoredRecord>, ReadError> {
+    log.read_stream(StreamRead {
+        partition,
+        stream: StreamOrdinal::new(stream),
+        from: Offset::new(from),
+        until: Offset::new(u64::MAX),
+        max_events: 1_000,
+        max_bytes: 1 << 30,
+    })
+}
+
+/// Every event of a stream that is served, from its beginning to its end. Damage that is not quarantined ends the walk
+/// when it is `expected`, and else fails.
+fn served(log: &RocksLog, partition: PartitionId, stream: u64, expected: bool) -> Vec<StoredRecord> {
+    let (mut events, mut next) = (Vec::new(), 0);
+    loop {
+        match read(log, partition, stream, next) {
+            Ok(found) if found.is_empty() => {
+                assert_eq!(next, EVENTS, "stream {stream} of partition {partition} ends early, and says nothing");
+                return events;
+            }
+            Ok(found) => {
+                next = found.last().expect("there are some").record.offset.value() + 1;
+                events.extend(found);
+            }
+            Err(ReadError::EventsQuarantined { low }) => next = low.value(),
+            Err(ReadError::Corrupt { .. }) if expected => return events,
+            Err(error) => panic!("stream {stream} of partition {partition} at {next}: {error}"),
+        }
+    }
+}
+
+/// Reads all sealed segments through and quarantines what is damaged, as the scrub does.
+fn scrub(log: &RocksLog) -> Vec<SegmentFacts> {
+    let mut damaged = Vec::new();
+    for partition in (0..PARTITIONS).map(partition) {
+        let segments = log.segments(partition).expect("it reads");
+        for segment in segments.into_iter().filter(|segment| segment.sealed && !segment.quarantined) {
+            match log.check_segment(segment.id, &mut |_| true).expect("it reads") {
+                Checked::Sound { .. } => {}
+                Checked::Damaged { position, what } => {
+                    log.quarantine(&Quarantined { segment: segment.id, position, what }).expect("it is marked");
+                    damaged.push(segment);
+                }
+                Checked::Stopped => panic!("nobody stopped it"),
+            }
+        }
+    }
+    damaged
+}
+
+/// All that is served is what was written, and all is but what the damaged segments held.
+fn all_but(log: &RocksLog, damaged: &[SegmentFacts], truth: &[Vec<Vec<StoredRecord>>]) {
+    for (number, streams) in (0..).zip(truth) {
+        for (stream, expect) in [OUTPUT, FACTS].into_iter().zip(streams) {
+            let found = served(log, partition(number), stream, false);
+            let inside = |record: &StoredRecord, segment: &SegmentFacts| {
+                let is_output = record.record.output.is_some();
+                let of_chain = (segment.id.class == storage::RetentionClass::Stream) == is_output;
+                let within = segment.base <= record.position && record.position < segment.next;
+                segment.id.partition == partition(number) && of_chain && within
+            };
+            let kept = |record: &&StoredRecord| !damaged.iter().any(|segment| inside(record, segment));
+            let expect: Vec<_> = expect.iter().filter(kept).cloned().collect();
+            assert!(found == expect, "stream {stream} of partition {number}: {} of {}", found.len(), expect.len());
+        }
+    }
+}
+
+#[test]
+fn damage_inside_tables_quarantines_what_they_hold_and_all_else_is_served() {
+    let mut rocks = Rocks::new(SIZES);
+    fill(&rocks);
+    let all = |number| [OUTPUT, FACTS].map(|stream| served(rocks.rocks(), partition(number), stream, false)).to_vec();
+    let truth: Vec<_> = (0..PARTITIONS).map(all).collect();
+    rocks.rocks().close().expect("it closes");
+    rocks.log = None;
+    let largest = files(&rocks.path, "sst").pop().expect("there is one");
+    let len = usize::try_from(fs::metadata(&largest).expect("readable").len()).expect("small");
+    assert!(len > PAYLOAD_BYTES * 100, "{len} bytes of tables");
+    let (mut refused, mut quarantined) = (0, BTreeSet::<SegmentId>::new());
+    for place in 0..PLACES {
+        let copy = rocks.folder.path().join("damaged");
+        copy_folder(&rocks.path, &copy);
+        let table = copy.join("log").join(largest.file_name().expect("it has a name"));
+        flip(&table, len / PLACES * place + 4_321);
+        match RocksLog::open(&copy, &rocks.options) {
+            // What recovery needs is damaged.
+            Err(_) => refused += 1,
+            Ok((log, _)) => {
+                for (number, streams) in (0..).zip(&truth) {
+                    for (stream, expect) in [OUTPUT, FACTS].into_iter().zip(streams) {
+                        let found = served(&log, partition(number), stream, true);
+                        assert!(expect.starts_with(&found), "place {place}: something was served wrong");
+                    }
+                }
+                let damaged = scrub(&log);
+                all_but(&log, &damaged, &truth);
+                quarantined.extend(damaged.iter().map(|segment| segment.id));
+                log.close().expect("it closes");
+                drop(log);
+                let (log, report) = RocksLog::open(&copy, &rocks.options).expect("it opens again");
+                assert_eq!(report.quarantined, damaged.len() as u64);
+                all_but(&log, &damaged, &truth);
+                let goes: Vec<_> = damaged.iter().map(|segment| segment.id).collect();
+                for id in goes {
+                    log.drop_segments(id.partition, &[id]).expect("it goes");
+                }
+                assert_eq!(log.quarantined(), Ok(Vec::new()));
+            }
+        }
+        fs::remove_dir_all(copy).expect("it was made");
+    }
+    println!("damage inside tables: {PLACES} places, {refused} refused, {} segments quarantined", quarantined.len());
+    assert!(refused < PLACES / 2 && quarantined.len() > PLACES / 4, "{refused} refused, {quarantined:?}");
+}
