@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::partition::Partition;
+use crate::run::Run;
 use crate::stored;
 
 /// An order-independent sum over the hashes of open runs.
@@ -11,13 +12,9 @@ pub struct Digest(u64);
 
 impl Digest {
     pub(crate) fn of(partition: &Partition) -> Self {
-        let hash = |bytes: Vec<u8>| {
-            let mut first = [0; 8];
-            first.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
-            u64::from_le_bytes(first)
-        };
-        let open = partition.runs.values().filter(|run| !run.status.is_closed());
-        Self(open.fold(0, |sum, run| sum.wrapping_add(hash(stored::run_bytes(run)))))
+        let held = partition.runs.values().filter(|run| !run.status.is_closed()).map(hash);
+        let idle = partition.idle.values().map(|run| run.hash);
+        Self(held.chain(idle).fold(0, u64::wrapping_add))
     }
 
     /// Partitions add up.
@@ -25,6 +22,13 @@ impl Digest {
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
     }
+}
+
+/// One run's part.
+pub(crate) fn hash(run: &Run) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&blake3::hash(&stored::run_bytes(run)).as_bytes()[..8]);
+    u64::from_le_bytes(first)
 }
 
 impl fmt::Display for Digest {

@@ -122,9 +122,9 @@ pub enum RunEvent {
         scope: u32,
         path: String,
         function: u32,
-        /// `None`: the task's input is the scope's data as it stands.
+        /// `None`: the task's own input.
         input: Option<Payload>,
-        /// The task's own input where `input.from` changed it and the step's arguments are another value.
+        /// The task's own input where `input.from` changed it. `None`: the scope's data as it stands.
         task_input: Option<Payload>,
     },
     AttemptFailed {

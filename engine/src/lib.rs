@@ -9,6 +9,7 @@ mod digest;
 mod effect;
 mod event;
 mod flow;
+mod idle;
 mod json;
 pub mod limits;
 mod needs;

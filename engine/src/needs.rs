@@ -110,9 +110,9 @@ impl Partition {
         }
     }
 
-    /// Open runs are always in memory, so only a closed one can be missing.
-    fn run_row(&self, run: RunId) -> Vec<Need> {
-        let name = RowName::ClosedRun(run);
+    /// What to fetch before a run is looked at. One that is not in memory is idle, or closed, or does not exist.
+    pub fn run_row(&self, run: RunId) -> Vec<Need> {
+        let name = if self.is_idle(run) { RowName::OpenRun(run) } else { RowName::ClosedRun(run) };
         let known = self.runs.contains_key(&run) || self.gone.contains(&name);
         if known { Vec::new() } else { vec![Need::Row(name)] }
     }

@@ -13,6 +13,7 @@ use crate::definition::{Definition, DefinitionName};
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::event::{Event, RunEvent};
+use crate::idle::IdleRun;
 use crate::limits;
 use crate::owed::Owed;
 use crate::retention::KeepConfig;
@@ -70,8 +71,10 @@ pub struct Placed {
 #[derive(Debug)]
 pub struct Partition {
     pub(crate) config: PartitionConfig,
-    /// Open runs always; closed ones while they are fresh or were asked for.
+    /// Open runs but for those in `idle`; closed ones while they are fresh or were asked for.
     pub(crate) runs: BTreeMap<RunId, Run>,
+    /// Open runs that only their rows hold.
+    pub(crate) idle: BTreeMap<RunId, IdleRun>,
     pub(crate) run_of: BTreeMap<StreamOrdinal, RunId>,
     /// Closed runs that are not forgotten, by their stream; not all of them.
     pub(crate) closed_runs: BTreeMap<StreamOrdinal, RunId>,
@@ -90,10 +93,10 @@ pub struct Partition {
     pub(crate) dirty: BTreeSet<RowName>,
     /// What was deleted and whose row may still be read, because its deletion is not known to be durable.
     pub(crate) gone: BTreeSet<RowName>,
-    /// What open runs hold.
-    open_bytes: usize,
+    /// What open runs hold in memory.
+    pub(crate) open_bytes: usize,
     /// What runs hold that closed since the last `take_dirty`.
-    closed_bytes: usize,
+    pub(crate) closed_bytes: usize,
 }
 
 impl Partition {
@@ -102,6 +105,7 @@ impl Partition {
         Self {
             config,
             runs: BTreeMap::new(),
+            idle: BTreeMap::new(),
             run_of: BTreeMap::new(),
             closed_runs: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -162,7 +166,7 @@ impl Partition {
     }
 
     fn apply_to_run(&mut self, id: RunId, event: &RunEvent, time: Timestamp, fresh: &mut Vec<Effect>) {
-        let run = self.runs.get_mut(&id).expect("open runs are in memory");
+        let run = self.runs.get_mut(&id).expect("a run is in memory when it moves");
         if let RunEvent::ChunkAppended { .. } = event {
             // The bulk of all events: it moves a count and owes nobody anything.
             run.apply(event, time);
@@ -199,7 +203,7 @@ impl Partition {
         }
     }
 
-    /// All that the world is owed: what a recovery hands to the dispatcher.
+    /// All that the world is owed: what a recovery hands to the dispatcher. Runs that only rows hold owe nothing.
     pub fn effects(&self) -> Vec<Effect> {
         let mut effects = Vec::new();
         for run in self.runs.values() {
@@ -230,6 +234,7 @@ impl Partition {
                 (self.next_ordinal, self.time) = (scalars.next_ordinal, scalars.time);
             }
             (_, RowImage::Run(run)) => {
+                self.idle.remove(&run.id);
                 if !run.status.is_closed() {
                     self.run_of.insert(run.ordinal, run.id);
                     self.timers.extend(run.timer_keys());
@@ -304,48 +309,6 @@ impl Partition {
         (name, image)
     }
 
-    /// Forgets what rows hold and no open run needs, once there are more than `keep` of a kind. The caller knows that
-    /// everything written by the last `take_dirty` can be read back.
-    pub fn evict(&mut self, keep: usize) {
-        let dirty = &self.dirty;
-        self.gone.retain(|name| dirty.contains(name));
-        self.runs.retain(|id, run| !run.status.is_closed() || dirty.contains(&RowName::ClosedRun(*id)));
-        self.closed_runs.retain(|ordinal, _| dirty.contains(&RowName::RunOfStream(*ordinal)));
-        if self.streams.len() > keep {
-            self.streams.retain(|key, _| dirty.contains(&RowName::Stream(key.clone())));
-            let streams = &self.streams;
-            self.stream_names.retain(|_, key| streams.contains_key(key));
-        }
-        if self.producers.len() > keep {
-            self.producers.retain(|(stream, id), _| dirty.contains(&RowName::Producer(stream.clone(), id.clone())));
-        }
-        if self.starts.len() > keep {
-            self.starts.retain(|key, _| dirty.contains(&RowName::Start(key.clone())));
-        }
-        if self.programs.len() > limits::PROGRAMS_KEPT {
-            let used: BTreeSet<WorkflowHash> = self.runs.values().map(|run| run.hash).collect();
-            self.programs.retain(|hash, _| used.contains(hash));
-        }
-    }
-
-    /// Takes a closed run out of memory that its row holds as it is: it was in memory only to be looked at.
-    pub fn put_away(&mut self, id: RunId) {
-        if !self.dirty.contains(&RowName::ClosedRun(id)) && self.runs.get(&id).is_some_and(|run| run.status.is_closed())
-        {
-            self.runs.remove(&id);
-        }
-    }
-
-    /// What its open runs hold in memory, near enough to bound it.
-    pub fn open_bytes(&self) -> usize {
-        self.open_bytes
-    }
-
-    /// What runs hold that no row has yet, because they closed since the last `take_dirty`.
-    pub fn closed_bytes(&self) -> usize {
-        self.closed_bytes
-    }
-
     /// Where the kernel numbers an event: its stream and offset, before it is applied.
     pub fn place(&self, event: &Event) -> Place {
         let nowhere = Place { stream: StreamOrdinal::NONE, offset: Offset::ZERO };
@@ -375,7 +338,7 @@ impl Partition {
         self.runs.get(&id)
     }
 
-    /// Runs in memory: all open ones, and some closed ones.
+    /// Runs in memory: the open ones but for those that `is_idle`, and some closed ones.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.runs.values()
     }
@@ -401,8 +364,9 @@ impl Partition {
         self.definitions.values()
     }
 
-    /// How many steps are owed by this partition's runs.
+    /// How many steps this partition's runs have not finished.
     pub fn open_steps(&self) -> usize {
-        self.runs.values().map(|run| run.steps.len()).sum()
+        let idle: usize = self.idle.values().map(|run| run.steps).sum();
+        idle + self.runs.values().map(|run| run.steps.len()).sum::<usize>()
     }
 }

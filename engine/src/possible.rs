@@ -19,10 +19,10 @@ impl Partition {
             | Event::StreamClosed { stream }
             | Event::StreamDeleted { stream } => self.stream_stands(*stream, None),
             Event::Retention(event) => self.retention_contradiction(event),
-            Event::Run { run, event: RunEvent::Started(started) } => match self.runs.get(run) {
-                Some(_) => Some(format!("run {run} starts again")),
-                None => self.ordinal_is_next(started.ordinal),
-            },
+            Event::Run { run, event: RunEvent::Started(started) } => {
+                let known = self.runs.contains_key(run) || self.is_idle(*run);
+                if known { Some(format!("run {run} starts again")) } else { self.ordinal_is_next(started.ordinal) }
+            }
             Event::Run { run, event } => match self.runs.get(run) {
                 Some(run) if !run.status.is_closed() => run.contradiction(event),
                 Some(_) => Some(format!("run {run} is closed")),

@@ -142,7 +142,7 @@ impl Partition {
     /// Why this cannot have happened. A run that is not in memory was closed before.
     pub(crate) fn retention_contradiction(&self, event: &RetentionEvent) -> Option<String> {
         if let RetentionEvent::RunForgotten { run, .. } = event {
-            let open = self.runs.get(run).is_some_and(|run| !run.status.is_closed());
+            let open = self.is_idle(*run) || self.runs.get(run).is_some_and(|run| !run.status.is_closed());
             return open.then(|| format!("run {run} is forgotten while it is open"));
         }
         let ordinal = event.stream()?;

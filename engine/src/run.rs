@@ -184,7 +184,8 @@ impl Run {
             RunEvent::ErrorCaught { scope, error, retry } => self.catch(*scope, error, *retry, time),
             RunEvent::FunctionBound { definition, .. } => self.functions.push((**definition).clone()),
             RunEvent::StepScheduled { step, scope, path, function, input, task_input } => {
-                let input = input.clone().unwrap_or_else(|| self.scope(*scope).data.clone());
+                let input = input.clone().or_else(|| task_input.clone());
+                let input = input.unwrap_or_else(|| self.scope(*scope).data.clone());
                 self.enter(*scope, task_input.clone(), Activity::Step { step: *step });
                 self.steps.insert(*step, Step::new(*scope, path.clone(), *function, input, time));
                 self.next_step = step + 1;

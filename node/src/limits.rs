@@ -17,6 +17,8 @@ pub const RECORDS_PER_CHECKPOINT: usize = 2_048;
 pub const ROWS_KEPT: usize = 16_384;
 /// What closed runs of a partition may hold in memory before a checkpoint is taken for their sake.
 pub const CLOSED_BYTES: usize = 1024 * 1024;
+/// What open runs of a partition may hold before idle ones are left to their rows, where no node says otherwise.
+pub const OPEN_BYTES: usize = 16 * 1024 * 1024;
 /// How long a closed run waits for a checkpoint in a partition where little happens.
 pub const CLOSED_KEPT_MS: u64 = 5_000;
 /// What a starter is told to wait when open runs hold all memory that they may.

@@ -25,7 +25,7 @@ use crate::dispatcher::{Attempt, Dispatcher, Handed, Settings};
 use crate::fanout::Fanout;
 use crate::limits;
 use crate::metrics::{Metrics, Registry};
-use crate::partition::{Driver, Host, Lane, LaneError, Mailbox, Notice, Release, Request, StateMemory};
+use crate::partition::{Driver, Host, Lane, LaneError, LaneLimits, Mailbox, Notice, Release, Request, StateMemory};
 use crate::retention::{Retention, RetentionSettings};
 use crate::router;
 use crate::scrub::{Scrub, ScrubSettings};
@@ -233,7 +233,10 @@ fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String
         },
         ..PartitionConfig::new(token_key)
     };
-    let lanes = recover(log.as_ref(), log.as_ref(), &partition_config, config.driver_threads.get())?;
+    let partitions = log.partitions().partitions().count();
+    let open_bytes = StateMemory::share(config.state_memory_bytes, partitions);
+    let lane_limits = LaneLimits { open_bytes, ..LaneLimits::default() };
+    let lanes = recover(log.as_ref(), log.as_ref(), &partition_config, lane_limits, config.driver_threads.get())?;
     let last = lanes.values().map(|lane| lane.partition().log_time(Timestamp::ZERO)).max().unwrap_or_default();
     let (metrics, space) = (Metrics::register(registry), log.space().clone());
     let (file, handed) = Handed::open(&config.data_dir);
@@ -278,6 +281,7 @@ fn recover(
     log: &dyn Log,
     rows: &dyn Rows,
     config: &PartitionConfig,
+    limits: LaneLimits,
     threads: usize,
 ) -> Result<BTreeMap<PartitionId, Lane<Release>>, LaneError> {
     let partitions: Vec<PartitionId> = log.partitions().partitions().collect();
@@ -288,7 +292,7 @@ fn recover(
             .map(|share| {
                 scope.spawn(move || {
                     let one = |&id: &PartitionId| {
-                        let lane = Lane::recover(id, Partition::new(config.clone()), log, rows)?;
+                        let lane = Lane::recover(id, Partition::new(config.clone()), log, rows, limits)?;
                         Ok((id, lane))
                     };
                     share.iter().map(one).collect::<Result<Vec<_>, LaneError>>()

@@ -9,8 +9,14 @@ use crate::limits;
 use crate::partition::LaneError;
 use crate::translate;
 
-/// Takes in what is always in memory: scalars, open runs, and in the system partition the definitions.
-pub(crate) fn load_rows(id: PartitionId, partition: &mut Partition, rows: &dyn Rows) -> Result<(), LaneError> {
+/// Takes in the scalars, open runs, and in the system partition the definitions. Idle runs do not stay in memory once
+/// open ones hold `open_bytes`.
+pub(crate) fn load_rows(
+    id: PartitionId,
+    partition: &mut Partition,
+    rows: &dyn Rows,
+    open_bytes: usize,
+) -> Result<(), LaneError> {
     let (kind, key) = stored::row_key(&RowName::Partition);
     let key = RowKey { kind: translate::row_kind(kind), id: key.into() };
     let Some(scalars) = rows.get(id, &key).map_err(|source| LaneError::Read { partition: id, source })? else {
@@ -18,14 +24,20 @@ pub(crate) fn load_rows(id: PartitionId, partition: &mut Partition, rows: &dyn R
     };
     admit(id, partition, &RowName::Partition, &scalars.value)?;
     partition.begin_at(scalars.position);
-    load_kind(id, partition, rows, RowKind::OpenRun)?;
+    load_kind(id, partition, rows, RowKind::OpenRun, open_bytes)?;
     if id == PartitionId::SYSTEM {
-        load_kind(id, partition, rows, RowKind::Definition)?;
+        load_kind(id, partition, rows, RowKind::Definition, open_bytes)?;
     }
     Ok(())
 }
 
-fn load_kind(id: PartitionId, partition: &mut Partition, rows: &dyn Rows, kind: RowKind) -> Result<(), LaneError> {
+fn load_kind(
+    id: PartitionId,
+    partition: &mut Partition,
+    rows: &dyn Rows,
+    kind: RowKind,
+    open_bytes: usize,
+) -> Result<(), LaneError> {
     let mut after: Option<Bytes> = None;
     loop {
         let page = rows.scan(id, kind, after.as_ref(), limits::ROWS_PER_SCAN);
@@ -39,6 +51,7 @@ fn load_kind(id: PartitionId, partition: &mut Partition, rows: &dyn Rows, kind: 
                 what: error.to_string(),
             })?;
             partition.admit(name, image);
+            partition.evict_idle(open_bytes);
         }
     }
 }
@@ -131,6 +144,11 @@ pub(crate) fn fold_one(
 ) -> Result<engine::Event, LaneError> {
     fetch_stream(id, partition, stored.record.stream, rows)?;
     let event = read(id, partition, stored)?;
+    if let engine::Event::Run { run, .. } = &event
+        && let Some(Need::Row(name)) = partition.needs_to_move(*run)
+    {
+        fetch_row(id, partition, &name, rows)?;
+    }
     if let Some(ordinal) = event.touches() {
         fetch_stream(id, partition, ordinal, rows)?;
     }

@@ -12,9 +12,27 @@ use crate::limits;
 use crate::partition::LaneError;
 use crate::translate;
 
-/// Closed runs by rows that pass the filter, newest first, at most a page of them.
-pub(crate) fn closed(
+/// Runs that only rows hold and that pass the filter, newest first: at most a page of closed ones and one of idle ones.
+pub(crate) fn in_rows(
     id: PartitionId,
+    partition: &Partition,
+    rows: &dyn Rows,
+    catalogue: &Catalogue,
+    tenant: &TenantId,
+    filter: &ListRuns,
+) -> Result<Vec<RunInfo>, LaneError> {
+    let of_kind = |kind| in_rows_of(id, kind, partition, rows, catalogue, tenant, filter);
+    let mut found = of_kind(RowKind::ClosedRun)?;
+    if partition.idle_runs().next().is_some() {
+        found.extend(of_kind(RowKind::OpenRun)?);
+    }
+    Ok(found)
+}
+
+fn in_rows_of(
+    id: PartitionId,
+    kind: RowKind,
+    partition: &Partition,
     rows: &dyn Rows,
     catalogue: &Catalogue,
     tenant: &TenantId,
@@ -24,16 +42,18 @@ pub(crate) fn closed(
     // Ids sort newest first, so a page begins right behind the last run of the page before.
     let mut after = filter.after.map(|run| stored::row_key(&RowName::ClosedRun(run)).1.into());
     loop {
-        let page = rows.scan(id, RowKind::ClosedRun, after.as_ref(), limits::ROWS_PER_SCAN);
+        let page = rows.scan(id, kind, after.as_ref(), limits::ROWS_PER_SCAN);
         let page = page.map_err(|source| LaneError::Read { partition: id, source })?;
         let Some((last, _)) = page.last() else { return Ok(found) };
         after = Some(last.clone());
         for (key, row) in &page {
-            let (_, image) = stored::read_row(RowKind::ClosedRun as u8, key, &row.value).map_err(|error| {
-                let (name, what) = ("a closed run".to_owned(), error.to_string());
+            let (_, image) = stored::read_row(kind as u8, key, &row.value).map_err(|error| {
+                let (name, what) = ("a run".to_owned(), error.to_string());
                 LaneError::Row { partition: id, name, what }
             })?;
             if let RowImage::Run(run) = image
+                // Memory knows better.
+                && partition.run(run.id).is_none()
                 && passes(&run, tenant, filter)
             {
                 found.push(translate::run_info(&run, catalogue));
@@ -45,17 +65,16 @@ pub(crate) fn closed(
     }
 }
 
-/// With those in memory, which know better.
+/// With those in memory.
 pub(crate) fn merge(
     partition: &Partition,
     catalogue: &Catalogue,
     tenant: &TenantId,
     filter: &ListRuns,
-    closed: Vec<RunInfo>,
+    in_rows: Vec<RunInfo>,
 ) -> Vec<RunInfo> {
-    let mut runs: BTreeMap<_, _> = closed.into_iter().map(|info| (newest_first(info.run), info)).collect();
+    let mut runs: BTreeMap<_, _> = in_rows.into_iter().map(|info| (newest_first(info.run), info)).collect();
     for run in partition.runs() {
-        runs.remove(&newest_first(run.id));
         let behind = filter.after.is_none_or(|after| newest_first(run.id) > newest_first(after));
         if behind && passes(run, tenant, filter) {
             runs.insert(newest_first(run.id), translate::run_info(run, catalogue));

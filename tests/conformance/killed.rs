@@ -11,7 +11,7 @@ use engine::{
     Answer, Command, DefinitionName, Effect, Failure, Offer, Partition, PartitionConfig, Rejection, RunStatus,
     StreamKey, UNCLAIMED,
 };
-use node::partition::{Lane, Leaving, Programs};
+use node::partition::{Lane, LaneLimits, Leaving, Programs};
 use serde_json::Value;
 use storage::{AppendBatch, Log, MemoryLog, StoredRecord, Survives};
 use types::{
@@ -435,7 +435,7 @@ impl<'s> Bench<'s> {
 
 fn recovered(log: &MemoryLog) -> Result<Lane<Told>, String> {
     let partition = Partition::new(PartitionConfig::new([7; 32]));
-    Lane::recover(PARTITION, partition, log, log).map_err(|error| error.to_string())
+    Lane::recover(PARTITION, partition, log, log, LaneLimits::default()).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -266,9 +266,12 @@ impl History {
         for (lane, follower) in self.machine.lanes.iter().zip(&self.followers) {
             let (state, id) = (lane.partition(), lane.id());
             let open = |partition: &Partition| -> Vec<engine::Run> {
-                partition.runs().filter(|run| !run.status.is_closed()).cloned().collect()
+                let held = partition.runs().filter(|run| !run.status.is_closed() && !state.is_idle(run.id));
+                held.cloned().collect()
             };
             assert_eq!(open(state), open(follower), "partition {id}: recovered runs");
+            let lost = state.idle_runs().find(|run| follower.run(*run).is_none_or(|run| run.status.is_closed()));
+            assert_eq!(lost, None, "partition {id}: a run is idle");
             assert_eq!(state.effects(), follower.effects(), "partition {id}: what is owed");
             assert_eq!(state.next_wake(), follower.next_wake(), "partition {id}: timers");
             assert_eq!(state.digest(), follower.digest(), "partition {id}");
@@ -304,6 +307,8 @@ impl History {
 
     fn settle_news(&mut self) {
         let out = self.machine.release();
+        let idle = self.machine.lanes.iter().any(|lane| lane.partition().idle_runs().next().is_some());
+        self.tally.idle += u64::from(idle);
         self.follow();
         for (partition, leaving) in out {
             self.deliver(partition, leaving);

@@ -84,7 +84,8 @@ impl Programs for Catalogue {
     }
 }
 
-type Durable = Arc<Mutex<Vec<(PartitionId, Result<Position, AppendError>)>>>;
+/// With the position of the rows, where a batch has any.
+type Durable = Arc<Mutex<Vec<(PartitionId, Result<Position, AppendError>, Option<Position>)>>>;
 
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -121,6 +122,7 @@ impl Machine {
             rows_kept: chance.index(4),
             batch_bytes: usize::try_from(chance.between(256, 8192)).expect("small"),
             closed_bytes: usize::try_from(chance.between(1_024, 65_536)).expect("small"),
+            open_bytes: usize::try_from(chance.between(0, 8_192)).expect("small"),
         };
         let mut machine = Self {
             rows: LaggingRows::new(log.clone(), lag),
@@ -147,8 +149,11 @@ impl Machine {
     fn recover(&mut self) {
         let lane = |id| {
             let partition = Partition::new(self.config.clone());
-            let lane = Lane::recover(id, partition, &self.log, &self.rows);
-            lane.unwrap_or_else(|error| panic!("recovery failed: {error}")).with_limits(self.limits)
+            let lane = Lane::recover(id, partition, &self.log, &self.rows, self.limits);
+            let mut lane = lane.unwrap_or_else(|error| panic!("recovery failed: {error}"));
+            // Memory is always short here.
+            lane.press(true);
+            lane
         };
         self.lanes = self.log.partitions().partitions().map(lane).collect();
         self.mailboxes = self.lanes.iter().map(|_| VecDeque::new()).collect();
@@ -220,7 +225,8 @@ impl Machine {
                 })
             }
             Ask::Attempt(token) => {
-                lane.look(&[], &self.rows, |state| reply(request, state, Heard::Attempt(state.held(&token))))
+                let needs = lane.partition().run_row(token.run);
+                lane.look(&needs, &self.rows, |state| reply(request, state, Heard::Attempt(state.held(&token))))
             }
         };
         taken.unwrap_or_else(|error| panic!("the lane cannot go on: {error}"));
@@ -255,7 +261,8 @@ impl Machine {
     fn append(&mut self, batch: AppendBatch) {
         self.rows.remember(&batch);
         let (partition, durable) = (batch.partition, self.durable.clone());
-        let tell = move |result| durable.lock().unwrap_or_else(PoisonError::into_inner).push((partition, result));
+        let rows = (!batch.rows.is_empty()).then(|| batch.expected.after(batch.records.len() as u64));
+        let tell = move |result| durable.lock().unwrap_or_else(PoisonError::into_inner).push((partition, result, rows));
         self.log.append(batch, Box::new(tell));
     }
 
@@ -267,14 +274,21 @@ impl Machine {
     /// Takes the log's news, and gives what may leave now, oldest first within a partition.
     pub(crate) fn release(&mut self) -> Vec<(PartitionId, Leaving<Reply>)> {
         let news = std::mem::take(&mut *self.durable.lock().unwrap_or_else(PoisonError::into_inner));
-        for (partition, result) in news {
+        let mut written = Vec::new();
+        for (partition, result, rows) in news {
             match result {
-                Ok(end) => self.lane(partition).durable(end),
+                Ok(end) => {
+                    self.lane(partition).durable(end);
+                    written.extend(rows.map(|position| (partition, position)));
+                }
                 Err(_) => self.failed = true,
             }
         }
         if !self.failed && self.log.unsynced() == 0 {
             self.rows.synced();
+            for (partition, position) in written {
+                self.lane(partition).rows_written(position);
+            }
         }
         let mut out = Vec::new();
         for reply in std::mem::take(&mut self.early) {

@@ -83,6 +83,7 @@ tally!(
     crashes,
     lost_batches,
     clean_restarts,
+    idle,
     failed_syncs,
     full_disks,
     flips

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use engine::{Partition, PartitionConfig, stored};
-use node::partition::{Lane, LaneError};
+use node::partition::{Lane, LaneError, LaneLimits};
 use storage::{AppendBatch, EventClass, Log, MemoryLog, Record};
 use types::{History, Offset, PartitionCount, PartitionId, Position, StreamOrdinal, Timestamp};
 
@@ -27,7 +27,8 @@ fn check(record: Record, says: &str) {
     let batch = AppendBatch { partition, expected, records: vec![record], rows: Vec::new() };
     log.append(batch, Box::new(|result| assert!(result.is_ok(), "{result:?}")));
     let empty = Partition::new(PartitionConfig::new([9; 32]));
-    let refused = Lane::<()>::recover(partition, empty, &log, &log).expect_err("it cannot be folded");
+    let refused =
+        Lane::<()>::recover(partition, empty, &log, &log, LaneLimits::default()).expect_err("it cannot be folded");
     assert!(matches!(&refused, LaneError::Fold { position, .. } if *position == Position::ZERO), "{refused:?}");
     assert!(refused.to_string().contains(says), "{refused}");
 }

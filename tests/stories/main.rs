@@ -22,5 +22,6 @@ mod stalled_reader;
 mod support;
 mod timers;
 mod verification;
+mod waiting_runs;
 mod watching;
 mod worker_answers;

@@ -116,10 +116,10 @@ impl Drive<'_> {
             None => None,
             Some(template) => Some(payload(&self.evaluate(template, scope, &input.value)?)?),
         };
-        let (step_input, task_input) = match arguments {
-            Some(arguments) => (Some(arguments), input.changed),
-            None => (input.changed.clone(), input.changed),
-        };
+        let task_input = input.changed;
+        // A value is logged once: arguments that are the task's input are not written beside it.
+        let known = task_input.as_ref().unwrap_or(&self.run.scope(scope).data);
+        let step_input = arguments.filter(|arguments| arguments.data != known.data);
         let function = self.bind(call);
         let (step, path) = (self.run.next_step, address.to_owned());
         self.derive(RunEvent::StepScheduled { step, scope, path, function, input: step_input, task_input });

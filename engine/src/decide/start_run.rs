@@ -16,7 +16,7 @@ pub(super) fn decide(partition: &Partition, start: &StartRun, now: Timestamp) ->
     if let Some(duplicate) = duplicate(partition, start, now)? {
         return Ok(duplicate);
     }
-    if partition.runs.contains_key(&start.run) {
+    if partition.runs.contains_key(&start.run) || partition.is_idle(start.run) {
         return Err(Rejection::RunExists(start.run));
     }
     bounds::json("the input", &start.input)?;

@@ -1,6 +1,6 @@
 //! What flows between tasks: `input.from`, `output.as`, `export.as`, `$context`, and the definition's own ends.
 
-use engine::RunStatus;
+use engine::{RunEvent, RunStatus};
 use serde_json::{Value, json};
 
 use crate::harness::{Harness, value};
@@ -119,6 +119,27 @@ fn a_task_knows_its_raw_input_and_output() {
     let (input, output) = (json!({"n": 1}), json!({"made": 11, "raw": 1}));
     let shaped = json!({"input": input, "output": output, "again": 11});
     check(body, &input, &json!({"data": shaped, "context": {"raw": output, "shaped": shaped}}));
+}
+
+/// What the data already holds, and what `input.from` made of it, is not written again as the step's arguments.
+#[test]
+fn a_step_s_input_is_logged_once() {
+    let check = |call: &str| {
+        let mut harness = Harness::of(&format!(
+            "do:\n  - here: {{ call: worker, {call}, output: {{ as: '${{ [$task.input, .]  }}' }} }}"
+        ));
+        let run = harness.start(&json!({ "big": "b".repeat(100), "rest": 1 }));
+        let offered: Value = serde_json::from_slice(&harness.offer().input.data).expect("JSON");
+        assert_eq!(offered, json!({ "big": "b".repeat(100) }), "{call}");
+        let marks = |event: &RunEvent| format!("{event:?}").matches(&"b".repeat(100)).count();
+        let scheduled =
+            harness.history(run).iter().find(|event| matches!(event, RunEvent::StepScheduled { .. })).map(marks);
+        assert_eq!(scheduled, Some(1), "{call}");
+        harness.complete(&json!(1));
+    };
+    check("with: { task: t }, input: { from: '${ { big } }' }");
+    check("with: { task: t, input: '${ . }' }, input: { from: '${ { big } }' }");
+    check("with: { task: t, input: '${ { big } }' }");
 }
 
 #[test]

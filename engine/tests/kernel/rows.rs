@@ -173,3 +173,71 @@ fn a_producer_of_an_earlier_life_is_not_known_on_the_new_one() {
     let Ok(Answer::Appended { duplicate, .. }) = send(&mut harness, &rows, &append(0)) else { panic!("a new life") };
     assert!(!duplicate);
 }
+
+/// What is in memory and what only its row holds are one partition: no one can tell from outside.
+#[test]
+fn a_run_that_waits_leaves_memory_and_comes_back_for_whatever_names_it() {
+    let mut harness = Harness::of(
+        "do:
+  - pause: { wait: { seconds: 5 } }
+  - ask: { call: worker, with: { task: t } }",
+    );
+    let mut rows = Rows::new();
+    let [timed, cancelled, signalled] = [(); 3].map(|()| harness.start(&json!({ "n": 1 })));
+    checkpoint(&mut harness, &mut rows);
+    let (digest, steps) = (harness.partition.digest(), harness.partition.open_steps());
+    let (wake, effects) = (harness.partition.next_wake(), harness.partition.effects());
+    assert!(harness.partition.open_bytes() > 0);
+    harness.partition.evict_idle(0);
+    assert_eq!(harness.partition.open_bytes(), 0);
+    assert_eq!(harness.partition.idle_runs().collect::<Vec<_>>(), [timed, cancelled, signalled]);
+    assert_eq!((harness.partition.digest(), harness.partition.open_steps()), (digest, steps));
+    assert_eq!((harness.partition.next_wake(), harness.partition.effects()), (wake, effects));
+
+    let tenant = TenantId::default();
+    let cancel = Command::CancelRun { tenant: tenant.clone(), run: cancelled, reason: "enough".to_owned() };
+    assert!(send(&mut harness, &rows, &cancel).is_ok());
+    let signal =
+        Command::SignalRun { tenant, run: signalled, name: "go".to_owned(), id: None, payload: types::Payload::null() };
+    assert!(send(&mut harness, &rows, &signal).is_ok());
+    harness.now = harness.partition.next_wake().expect("timers stay");
+    for due in harness.partition.due(harness.now, 10) {
+        assert!(send(&mut harness, &rows, &due).is_ok());
+    }
+    assert_eq!(harness.partition.idle_runs().count(), 0);
+    assert!(harness.partition.run(cancelled).is_some_and(|run| run.status.is_closed()));
+    assert_eq!(harness.offers().len(), 2, "both others came to their step");
+    // Nothing was lost on the way out and back.
+    assert_eq!(harness.replayed().digest(), harness.partition.digest());
+}
+
+#[test]
+fn a_run_that_is_owed_something_or_is_dirty_stays_in_memory() {
+    let mut harness = Harness::of(
+        "do:
+  - ask: { call: worker, with: { task: t } }
+  - pause: { wait: { seconds: 5 } }",
+    );
+    let mut rows = Rows::new();
+    let run = harness.start(&json!({}));
+    checkpoint(&mut harness, &mut rows);
+    harness.partition.evict_idle(0);
+    assert!(harness.partition.run(run).is_some(), "a worker may answer at any moment");
+    let offers = harness.offers();
+    harness.expect(&completion(&offers[0].token, &json!(1)));
+    harness.partition.evict_idle(0);
+    assert!(harness.partition.run(run).is_some(), "its row is older than the state");
+    checkpoint(&mut harness, &mut rows);
+    let held = harness.partition.open_bytes();
+    harness.partition.evict_idle(held);
+    assert!(harness.partition.run(run).is_some(), "there is room");
+    harness.partition.evict_idle(held - 1);
+    assert!(harness.partition.is_idle(run));
+    // Looked at, and put away again.
+    admit(&mut harness.partition, &rows, &RowName::OpenRun(run));
+    assert!(harness.partition.run(run).is_some() && !harness.partition.is_idle(run));
+    assert_eq!(harness.partition.open_bytes(), held);
+    harness.partition.put_away(run);
+    assert!(harness.partition.is_idle(run));
+    admit_all(&mut harness, &rows);
+}

@@ -105,7 +105,7 @@ pub(crate) static KEYS: &[Key] = &[
         "128",
         1,
         65_536,
-        "Memory that open runs may hold; when it is used up, new runs are refused with a pause.",
+        "Memory that open runs may hold. From half of it on, runs that wait for a timer or a signal are left to the disk; when it is used up, new runs are refused with a pause.",
     ),
     other("node.log_format", "pretty", Kind::Choice(&["pretty", "json"]), "Lines for people or for machines."),
     other("node.log_level", "info", Kind::LogLevel, "What is logged; by module too: `info,node::dispatcher=debug`."),

@@ -143,6 +143,7 @@ impl Driver {
                 lane.durable(end);
                 if let Some(position) = rows {
                     lane.rows_written(position);
+                    self.note_memory(partition);
                 }
             }
             Notice::Durable(_, Err(error), _) => self.fail(&error),
@@ -212,11 +213,19 @@ impl Driver {
             }
             Err(error @ (LaneError::Fold { .. } | LaneError::Program { .. })) => return Err(error),
         }
-        host.state.set(partition, lane.partition().open_bytes());
-        if lane.is_full() {
+        self.note_memory(partition);
+        if self.lane(partition).is_full() {
             self.flush(partition);
         }
         Ok(())
+    }
+
+    /// Says what the partition's open runs hold.
+    fn note_memory(&mut self, partition: PartitionId) {
+        let host = self.host.clone();
+        let lane = self.lane(partition);
+        host.state.set(partition, lane.partition().open_bytes());
+        lane.press(host.state.is_pressed());
     }
 
     fn flush(&mut self, partition: PartitionId) {
@@ -245,12 +254,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Closed runs leave the memory of quiet partitions as well.
+    /// Closed runs, and idle ones when memory is short, leave that of quiet partitions as well.
     fn leave_overdue_checkpoints(&mut self) {
         if !self.may_write() {
             return;
         }
-        let now = self.host.now();
+        let (now, pressed) = (self.host.now(), self.host.state.is_pressed());
+        self.lanes.values_mut().for_each(|lane| lane.press(pressed));
         let overdue = self.lanes.values_mut().filter(|lane| lane.is_checkpoint_overdue(now)).map(Lane::checkpoint);
         for batch in overdue.collect::<Vec<_>>() {
             self.append(batch);

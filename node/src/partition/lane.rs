@@ -52,6 +52,8 @@ pub struct LaneLimits {
     pub batch_bytes: usize,
     /// What closed runs may hold in memory before a checkpoint, after which they leave it.
     pub closed_bytes: usize,
+    /// What open runs may hold in memory, when there is little, before idle ones among them are left to their rows.
+    pub open_bytes: usize,
 }
 
 impl Default for LaneLimits {
@@ -61,6 +63,7 @@ impl Default for LaneLimits {
             rows_kept: limits::ROWS_KEPT,
             batch_bytes: limits::BATCH_BYTES,
             closed_bytes: limits::CLOSED_BYTES,
+            open_bytes: limits::OPEN_BYTES,
         }
     }
 }
@@ -93,8 +96,12 @@ pub struct Lane<R> {
     checkpointed: Position,
     /// Since when a closed run waits for the next checkpoint.
     closed_since: Option<Timestamp>,
-    /// Closed runs that were fetched for what is being decided or looked at.
+    /// Runs that were fetched for what is being decided or looked at.
     fetched: Vec<RunId>,
+    /// Whether memory is short, so that idle runs leave it.
+    pressed: bool,
+    /// What open runs held when idle ones last left, or were last about to.
+    open_bytes_kept: usize,
     limits: LaneLimits,
 }
 
@@ -105,9 +112,10 @@ impl<R> Lane<R> {
         mut partition: Partition,
         log: &dyn Log,
         rows: &dyn Rows,
+        limits: LaneLimits,
     ) -> Result<Self, LaneError> {
         let end = log.bounds(id).end;
-        crate::recovery::load_rows(id, &mut partition, rows)?;
+        crate::recovery::load_rows(id, &mut partition, rows, limits.open_bytes)?;
         let folded = crate::recovery::fold(id, &mut partition, log, rows, end)?;
         Ok(Self {
             id,
@@ -120,14 +128,15 @@ impl<R> Lane<R> {
             checkpointed: end,
             closed_since: None,
             fetched: Vec::new(),
-            limits: LaneLimits::default(),
+            pressed: false,
+            open_bytes_kept: 0,
+            limits,
         })
     }
 
-    /// With other limits, so that short tests meet them.
-    #[must_use]
-    pub fn with_limits(self, limits: LaneLimits) -> Self {
-        Self { limits, ..self }
+    /// Says whether memory is short.
+    pub fn press(&mut self, pressed: bool) {
+        self.pressed = pressed;
     }
 
     pub fn id(&self) -> PartitionId {
@@ -208,7 +217,7 @@ impl<R> Lane<R> {
         self.forget_fetched();
     }
 
-    /// A closed run is in memory for as long as it is looked at.
+    /// A closed or idle run is in memory for as long as it is looked at.
     fn forget_fetched(&mut self) {
         self.fetched.drain(..).for_each(|run| self.partition.put_away(run));
     }
@@ -253,7 +262,7 @@ impl<R> Lane<R> {
     fn fetch(&mut self, need: &Need, rows: &dyn Rows, programs: &dyn Programs) -> Result<(), LaneError> {
         match need {
             Need::Row(name) => {
-                if let RowName::ClosedRun(run) = name {
+                if let RowName::ClosedRun(run) | RowName::OpenRun(run) = name {
                     self.fetched.push(*run);
                 }
                 crate::recovery::fetch_row(self.id, &mut self.partition, name, rows)
@@ -274,7 +283,8 @@ impl<R> Lane<R> {
     /// What is to be appended, with the rows of a checkpoint when one is due. `None`: nothing.
     pub fn flush(&mut self) -> Option<AppendBatch> {
         let due = self.since_checkpoint >= self.limits.records_per_checkpoint
-            || self.partition.closed_bytes() >= self.limits.closed_bytes;
+            || self.partition.closed_bytes() >= self.limits.closed_bytes
+            || self.wants_room();
         if self.unflushed.is_empty() && !due {
             return None;
         }
@@ -293,16 +303,31 @@ impl<R> Lane<R> {
         self.flush().expect("a checkpoint that is due is a batch")
     }
 
-    /// Whether closed runs wait for a checkpoint for so long that one is worth its rows.
+    /// Whether closed runs wait for a checkpoint for so long that one is worth its rows, or idle ones are to leave.
     pub fn is_checkpoint_overdue(&self, now: Timestamp) -> bool {
-        self.closed_since.is_some_and(|since| now.millis_since(since) >= limits::CLOSED_KEPT_MS)
+        self.closed_since.is_some_and(|since| now.millis_since(since) >= limits::CLOSED_KEPT_MS) || self.wants_room()
+    }
+
+    /// Memory is short, and open runs hold more than they may, and clearly more than when that was last looked at:
+    /// where no run is idle a checkpoint for each batch would help nobody.
+    fn wants_room(&self) -> bool {
+        let held = self.partition.open_bytes();
+        self.pressed && held >= self.limits.open_bytes && held >= self.open_bytes_kept + self.limits.open_bytes / 4
     }
 
     /// Learns that the rows of the checkpoint at this position can be read: what they hold may leave memory.
     pub fn rows_written(&mut self, position: Position) {
         if position == self.checkpointed {
-            self.partition.evict(self.limits.rows_kept);
+            self.evict();
         }
+    }
+
+    fn evict(&mut self) {
+        self.partition.evict(self.limits.rows_kept);
+        if self.pressed {
+            self.partition.evict_idle(self.limits.open_bytes / 2);
+        }
+        self.open_bytes_kept = self.partition.open_bytes();
     }
 
     fn checkpoint_rows(&mut self) -> Vec<RowChange> {
@@ -310,8 +335,9 @@ impl<R> Lane<R> {
         if self.gate.durable_end() > self.checkpointed {
             // A record behind the last checkpoint is durable, so its rows are too, also when they went alone: what it
             // wrote can be read back, and memory may forget it.
-            self.partition.evict(self.limits.rows_kept);
+            self.evict();
         }
+        self.open_bytes_kept = self.partition.open_bytes();
         let position = self.partition.next_position();
         self.checkpointed = position;
         let changes = self.partition.take_dirty().into_iter().map(|(name, image)| {

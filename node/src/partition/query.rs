@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Need, Partition, RowName, StreamKey, Token};
+use engine::{Need, Partition, StreamKey, Token};
 use gateway::backend::{ListRuns, RunInfo};
 use tokio::sync::oneshot;
 use types::{Code, PartitionId, Refusal, RunId, StreamOrdinal, TenantId};
@@ -85,10 +85,7 @@ impl Query {
             Self::KeptRuns { streams, .. } => {
                 streams.iter().flat_map(|stream| partition.needs_to_tell_run(*stream)).collect()
             }
-            Self::Functions { run, .. } | Self::Attempt { token: Token { run, .. }, .. } => match partition.run(*run) {
-                Some(_) => Vec::new(),
-                None => vec![Need::Row(RowName::ClosedRun(*run))],
-            },
+            Self::Functions { run, .. } | Self::Attempt { token: Token { run, .. }, .. } => partition.run_row(*run),
         }
     }
 
@@ -108,9 +105,9 @@ impl Query {
             }
             Self::Runs { tenant, filter, reply } => {
                 let rows = host.rows.as_ref();
-                let closed = crate::run_list::closed(id, rows, &host.catalogue, &tenant, &filter);
-                let merge = |closed| crate::run_list::merge(partition, &host.catalogue, &tenant, &filter, closed);
-                let page = closed.map(merge);
+                let found = crate::run_list::in_rows(id, partition, rows, &host.catalogue, &tenant, &filter);
+                let merge = |found| crate::run_list::merge(partition, &host.catalogue, &tenant, &filter, found);
+                let page = found.map(merge);
                 let page = page.map_err(|error| {
                     host.note_unreadable(&error);
                     translate::unreadable(&error)

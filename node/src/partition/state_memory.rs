@@ -1,5 +1,5 @@
-//! What open runs may hold in memory, over all partitions. When it is used up no new run is started until some end:
-//! the ones that are there go on.
+//! What open runs may hold in memory, over all partitions. From half of it on, runs that wait for a timer or a signal
+//! are left to their rows. When all of it is used up no new run is started until some end: the ones that are there go on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,19 +13,32 @@ use crate::limits;
 pub(crate) struct StateMemory {
     budget: usize,
     held: Vec<AtomicUsize>,
+    total: AtomicUsize,
 }
 
 impl StateMemory {
     pub(crate) fn new(budget: usize, partitions: usize) -> Self {
-        Self { budget, held: (0..partitions).map(|_| AtomicUsize::new(0)).collect() }
+        Self { budget, held: (0..partitions).map(|_| AtomicUsize::new(0)).collect(), total: AtomicUsize::new(0) }
+    }
+
+    /// What the open runs of one of so many partitions may hold before the idle ones among them leave.
+    pub(crate) const fn share(budget: usize, partitions: usize) -> usize {
+        budget / 2 / partitions
     }
 
     pub(crate) fn set(&self, partition: PartitionId, bytes: usize) {
-        self.held[partition.value() as usize].store(bytes, Ordering::Relaxed);
+        let before = self.held[partition.value() as usize].swap(bytes, Ordering::Relaxed);
+        // Only this partition's driver sets it, so the differences add up; the sum wraps around and back.
+        self.total.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.held.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Whether idle runs are to leave memory.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.held() >= self.budget / 2
     }
 
     /// Why a command is not even decided: it would begin what there is no memory for.
@@ -64,7 +77,9 @@ mod tests {
             tags: Vec::new(),
         }));
         let state = StateMemory::new(100, 2);
+        assert!(!state.is_pressed());
         state.set(PartitionId::new(0), 60);
+        assert!(state.is_pressed());
         assert_eq!(state.refuse(&start), None);
         state.set(PartitionId::new(1), 40);
         assert_eq!(state.refuse(&start).map(|refusal| refusal.code), Some(Code::QueueFull));

@@ -12,7 +12,7 @@ use super::renumber::named;
 use super::rewrite::{Sums, Written};
 use super::rows::Kept;
 use crate::inspect::{self, NOBODY};
-use crate::partition::Lane;
+use crate::partition::{Lane, LaneLimits};
 use crate::{limits, translate};
 
 const KINDS: [RowKind; 9] = [
@@ -91,7 +91,8 @@ fn folded(log: &ReadOnlyLog) -> Result<(), RepartitionError> {
     let replayed = inspect::replay(log, &config, false, |_, _, _| {});
     let replayed = replayed.map_err(|error| RepartitionError::NotTheSame { what: error.to_string() })?;
     for replay in replayed.partitions {
-        let lane: Lane<()> = Lane::recover(replay.partition, Partition::new(config.clone()), log, log)?;
+        let lane: Lane<()> =
+            Lane::recover(replay.partition, Partition::new(config.clone()), log, log, LaneLimits::default())?;
         if lane.partition().digest() != replay.digest {
             let what = format!("partition {} folds to another state than its rows have", replay.partition);
             return Err(RepartitionError::NotTheSame { what });

@@ -119,10 +119,10 @@ pub(crate) fn describe(event: &RunEvent) -> (&'static str, Value) {
 
 fn describe_step(event: &RunEvent) -> (&'static str, Value) {
     match event {
-        RunEvent::StepScheduled { step, path, function, input, .. } => (
-            "step_scheduled",
-            json!({ "step": step, "path": path, "function": function, "input": input.as_ref().map(raw) }),
-        ),
+        RunEvent::StepScheduled { step, path, function, input, task_input, .. } => {
+            let input = input.as_ref().or(task_input.as_ref()).map(raw);
+            ("step_scheduled", json!({ "step": step, "path": path, "function": function, "input": input }))
+        }
         RunEvent::AttemptFailed { step, attempt, failure, retry } => (
             "attempt_failed",
             json!({ "step": step, "attempt": attempt, "failure": failure_json(failure), "retry_at": retry.due }),

@@ -1,0 +1,56 @@
+//! Many runs that wait hold their rows, not the node's memory: more of them than memory has room for are started, shown,
+//! and ended, before and after a crash.
+
+use std::collections::BTreeSet;
+
+use headwater_client::{Client, ListRuns, RunId, StartRun};
+use serde_json::{Value, json};
+
+use crate::support::Home;
+
+const RUNS: usize = 60;
+/// Sixty of them are more than ten times what open runs may hold here.
+const INPUT_BYTES: usize = 200 * 1024;
+const DEFINITION: &str = "document: { dsl: '1.0.3', namespace: default, name: sleep, version: '1.0.0' }\n\
+    do: [ { long: { wait: { hours: 1 } } } ]\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_runs_wait_than_memory_has_room_for() {
+    let home = Home::new().set("node.state_memory_mib", "1").set("node.partitions", "2");
+    let node = home.start().await;
+    let client = home.client();
+    client.register_workflow(DEFINITION).await.expect("registered");
+    let mut runs = Vec::new();
+    for number in 0..RUNS {
+        let start = StartRun::new("sleep").input(input(number));
+        runs.push(client.start_run(&start).await.unwrap_or_else(|error| panic!("run {number}: {error}")).run);
+    }
+    all_wait(&client, &runs).await;
+    node.kill().await;
+    let node = home.start().await;
+    all_wait(&client, &runs).await;
+    for (number, run) in runs.iter().enumerate() {
+        client.cancel_run(*run, "enough").await.unwrap_or_else(|error| panic!("run {number}: {error}"));
+    }
+    for run in &runs {
+        assert_eq!(client.run(*run).await.expect("it is known").status, "cancelled");
+    }
+    assert!(node.stop().await.success(), "{}", home.log());
+}
+
+fn input(number: usize) -> Value {
+    json!({ "number": number, "text": "x".repeat(INPUT_BYTES) })
+}
+
+/// Each shows its input, and the list has every one.
+async fn all_wait(client: &Client, runs: &[RunId]) {
+    for (number, run) in runs.iter().enumerate() {
+        let shown = client.run(*run).await.unwrap_or_else(|error| panic!("run {number}: {error}"));
+        assert_eq!((shown.status.as_str(), &shown.input["number"]), ("waiting", &json!(number)));
+    }
+    let list = ListRuns { status: Some("waiting".to_owned()), limit: Some(100), ..ListRuns::default() };
+    let listed = client.runs(&list).await.expect("a list").runs;
+    let by_id: BTreeSet<String> = listed.iter().map(|run| run.run.to_string()).collect();
+    assert_eq!(listed.len(), RUNS);
+    assert_eq!(by_id, runs.iter().map(ToString::to_string).collect());
+}
