@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use types::{Code, Refusal};
 
+use crate::recourse::resume_at;
+
 /// The status of each code. One place, and no code without one.
 pub(crate) const fn status_of(code: Code) -> StatusCode {
     match code {
@@ -111,7 +113,10 @@ fn title(code: Code) -> String {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self(Box::new(Parts { status: status_of(refusal.code), refusal, headers: HeaderMap::new() }))
+        // Without a place to go on nothing has gone: the node cannot give what it should.
+        let broken = refusal.code == Code::Damaged && resume_at(&refusal).is_none();
+        let status = if broken { StatusCode::INTERNAL_SERVER_ERROR } else { status_of(refusal.code) };
+        Self(Box::new(Parts { status, refusal, headers: HeaderMap::new() }))
     }
 }
 
@@ -141,6 +146,13 @@ mod tests {
             .detail("partition", 3)
             .detail("status", "hidden");
         insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"urn:headwater:problem:queue_full","title":"Queue full","status":429,"detail":"the partition's mailbox is full","code":"queue_full","retry_after_ms":50,"partition":"3"}"#);
+    }
+
+    #[test]
+    fn damage_is_a_gap_only_with_a_place_behind_it() {
+        let damaged = || Refusal::new(Code::Damaged, "the disk gave back other bytes");
+        assert_eq!(Problem::from(damaged().detail("low", 7)).0.status, StatusCode::GONE);
+        assert_eq!(Problem::from(damaged()).0.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use types::History;
 use crate::error::OpenError;
 use crate::format::{DataDirectory, io_error};
 use crate::keys::{Family, MetaKey};
-use crate::recovery::{damaged, directory as directory_value, history, partition_meta, store_error};
+use crate::recovery::{directory as directory_value, history, partition_meta, store_error};
 use crate::rocks::RocksStore;
 use crate::store::{Batch, Store};
-use crate::watermark::WatermarkFile;
+use crate::watermark::{self, WatermarkFile};
 
 /// Gives every partition of a directory that nobody has open another history, and closes it in order. Durable when it
 /// returns.
@@ -16,7 +16,7 @@ pub(crate) fn renew(directory: &DataDirectory, seed: u32) -> Result<Vec<History>
     let place = directory.log().display().to_string();
     let commit = directory.commit();
     let opened = WatermarkFile::open(&commit).map_err(|error| io_error(&commit, &error))?;
-    let (mut file, mut watermark) = opened.map_err(damaged(&commit.display().to_string()))?;
+    let (mut file, mut watermark) = opened.map_err(|damage| watermark::unbelievable(&commit, &damage))?;
     let store = RocksStore::open(&directory.log()).map_err(store_error(&place))?;
     let (mut batch, mut histories) = (Batch::default(), Vec::new());
     for partition in directory_value(&store)?.partitions.partitions() {

@@ -20,7 +20,7 @@ use crate::quarantine::Quarantined;
 use crate::read::read;
 use crate::read_stream::read_stream;
 use crate::record::StoredRecord;
-use crate::recovery::{damaged, recover, store_error};
+use crate::recovery::{recover, store_error};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rocks::RocksStore;
 use crate::rocks_log::OpenReport;
@@ -51,7 +51,7 @@ impl ReadOnlyLog {
         let in_use_by = directory.in_use_by();
         let commit = directory.commit();
         let watermark = watermark::read(&commit).map_err(|error| io_error(&commit, &error))?;
-        let watermark = watermark.map_err(damaged(&commit.display().to_string()))?;
+        let watermark = watermark.map_err(|damage| watermark::unbelievable(&commit, &damage))?;
         let io = |error| io_error(&directory.path, &error);
         let (mut files, wal_bytes) = directory.wal_files().map_err(io)?;
         // A running node's files change under the eye; it has been held to its claims when it was opened.

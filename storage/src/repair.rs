@@ -156,7 +156,11 @@ impl Repair {
                 folder.join("salvage").join(file.file_name().expect("a file that was listed has a name")),
             )?;
         }
-        fs::copy(self.directory.commit(), folder.join("COMMIT"))?;
+        match fs::copy(self.directory.commit(), folder.join("COMMIT")) {
+            // That it was not there may be what is repaired.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            copied => drop(copied?),
+        }
         fs::copy(self.directory.format(), folder.join("FORMAT"))?;
         sync_folder(&log).and_then(|()| sync_folder(&folder)).and_then(|()| sync_folder(&self.directory.path))?;
         Ok(folder)

@@ -25,7 +25,7 @@ use crate::queue::QueueBounds;
 use crate::read::read;
 use crate::read_stream::{is_recent, read_stream};
 use crate::record::StoredRecord;
-use crate::recovery::{Recovered, damaged, history, initial, recover, store_error};
+use crate::recovery::{Recovered, history, initial, recover, store_error};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rocks::RocksStore;
 use crate::row_store;
@@ -33,7 +33,7 @@ use crate::rows::{Row, RowKey, RowKind, Rows};
 use crate::salvage::Salvage;
 use crate::space::{Reserve, Space};
 use crate::store::Store;
-use crate::watermark::{Watermark, WatermarkFile};
+use crate::watermark::{self, Watermark, WatermarkFile};
 
 /// How to open a log. The defaults are meant for a node; tests make them small.
 #[derive(Clone)]
@@ -208,7 +208,7 @@ impl RocksLog {
 fn open_watermark(directory: &DataDirectory) -> Result<(WatermarkFile, Watermark), OpenError> {
     let path = directory.commit();
     let opened = WatermarkFile::open(&path).map_err(|error| io_error(&path, &error))?;
-    opened.map_err(damaged(&path.display().to_string()))
+    opened.map_err(|damage| watermark::unbelievable(&path, &damage))
 }
 
 /// Makes an empty log. The directory is whole only once `finish` has renamed its `FORMAT` file.

@@ -11,6 +11,7 @@ use std::path::Path;
 use types::{PartitionCount, PartitionId, Position};
 
 use crate::codec::{Damage, Reader};
+use crate::error::OpenError;
 
 const MAGIC: [u8; 4] = *b"HwC\x01";
 const VERSION: u16 = 1;
@@ -128,9 +129,26 @@ pub(crate) fn choose(bytes: &[u8]) -> Result<(u64, Watermark), Damage> {
     }
 }
 
-/// Reads the file without opening it for writing.
+/// Reads the file without opening it for writing. That it is not there is damage like any other.
 pub(crate) fn read(path: &Path) -> io::Result<Result<Watermark, Damage>> {
-    Ok(choose(&std::fs::read(path)?).map(|(_, watermark)| watermark))
+    Ok(good_slot(path)?.map(|(_, watermark)| watermark))
+}
+
+fn good_slot(path: &Path) -> io::Result<Result<(u64, Watermark), Damage>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(choose(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Err(Damage::new("the file is not there"))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a directory with such a file is not served.
+pub(crate) fn unbelievable(path: &Path, damage: &Damage) -> OpenError {
+    let what = format!(
+        "{damage}, so whether acknowledged data is missing cannot be known (`headwater repair --accept-loss` goes on with \
+         what is there, under a new history)"
+    );
+    OpenError::Damaged { place: path.display().to_string(), what }
 }
 
 /// The file, open for writing.
@@ -151,8 +169,7 @@ impl WatermarkFile {
     }
 
     pub(crate) fn open(path: &Path) -> io::Result<Result<(Self, Watermark), Damage>> {
-        let bytes = std::fs::read(path)?;
-        Ok(match choose(&bytes) {
+        Ok(match good_slot(path)? {
             Ok((turn, watermark)) => Ok((Self { file: open(path, false)?, turn }, watermark)),
             Err(damage) => Err(damage),
         })

@@ -157,7 +157,7 @@ pub fn verify_with(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Ve
             both.map(|(durable, claim)| (*durable).max(claim)).collect()
         }
         Err(damage) => {
-            report.damage(Place::default(), &format!("COMMIT is damaged: {damage}"));
+            report.damage(Place::default(), &format!("COMMIT cannot be believed: {damage}"));
             vec![Position::ZERO; partitions.get() as usize]
         }
     };

@@ -129,8 +129,12 @@ fn a_missing_commit_file_is_refused() {
     let mut rocks = Rocks::new(USUAL);
     rocks.log = None;
     fs::remove_file(rocks.path.join("COMMIT")).expect("it is there");
-    let error = RocksLog::open(&rocks.path, &rocks.options).expect_err("it is gone");
-    assert!(error.to_string().contains("COMMIT"), "{error}");
+    let error = RocksLog::open(&rocks.path, &rocks.options).expect_err("it is gone").to_string();
+    for word in ["COMMIT", "the file is not there", "cannot be known", "repair --accept-loss", "backup"] {
+        assert!(error.contains(word), "{word}: {error}");
+    }
+    let report = storage::verify(&rocks.path).expect("there is something to look at");
+    assert_eq!((report.damage_count, report.damages.len()), (1, 1), "{report:?}");
 }
 
 #[test]

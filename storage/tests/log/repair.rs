@@ -66,15 +66,25 @@ fn a_log_cut_short_opens_without_what_is_lost() {
 
 #[test]
 fn a_spoiled_watermark_is_made_anew() {
+    made_anew(|commit| {
+        for half in [0, 16 * 1024] {
+            flip(commit, half + 20);
+        }
+    });
+}
+
+#[test]
+fn a_missing_watermark_is_made_anew() {
+    made_anew(|commit| fs::remove_file(commit).expect("it is there"));
+}
+
+fn made_anew(spoil: impl FnOnce(&Path)) {
     let mut rocks = Rocks::new(USUAL);
     mixture(&rocks, 20);
     let all = (&rocks as &dyn Harness).all(partition(1));
     rocks.rocks().close().expect("it closes");
     rocks.log = None;
-    let commit = rocks.path.join("COMMIT");
-    for half in [0, 16 * 1024] {
-        flip(&commit, half + 20);
-    }
+    spoil(&rocks.path.join("COMMIT"));
     assert!(matches!(open(&rocks.path, &rocks), Err(OpenError::Damaged { .. })));
     let repair = Repair::plan(&rocks.path).expect("it can be mended");
     assert!(repair.is_needed() && repair.commit.is_some() && repair.losses.is_empty(), "{repair:?}");
