@@ -5,16 +5,26 @@ use clap::{Parser, Subcommand};
 use crate::commands::{backup, demo, dev, log, repair, repartition, replay, run, serve, stream, worker, workflow};
 use crate::exit::EXIT_CODES;
 
+/// Where the help shows what every command takes: behind what is a command's own.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Durable workflows and streams that resume, on one log.
 #[derive(Debug, Parser)]
 #[command(name = "headwater", version, about, after_help = EXIT_CODES, max_term_width = 110)]
 pub(crate) struct Arguments {
     /// Answer in JSON: one value, or one a line for what goes on
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 
     /// The node to talk to
-    #[arg(long, global = true, env = "HEADWATER_URL", value_name = "URL", default_value = "http://127.0.0.1:7400")]
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7400",
+        help_heading = EVERYWHERE
+    )]
     pub(crate) server: String,
 
     /// Its admin port, for backups and looks inside
@@ -23,7 +33,8 @@ pub(crate) struct Arguments {
         global = true,
         env = "HEADWATER_ADMIN_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:7401"
+        default_value = "http://127.0.0.1:7401",
+        help_heading = EVERYWHERE
     )]
     pub(crate) admin: String,
 
@@ -64,4 +75,41 @@ pub(crate) enum Verb {
     Demo(demo::Demo),
     #[command(hide = true)]
     DemoWorker(demo::DemoWorker),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    fn commands(command: &Command) -> Vec<Command> {
+        let below = command.get_subcommands().flat_map(commands);
+        std::iter::once(command.clone()).chain(below).filter(|command| !command.is_hide_set()).collect()
+    }
+
+    #[test]
+    fn every_command_and_every_argument_says_what_it_is_for() {
+        let mut all = Arguments::command();
+        all.build();
+        all.clone().debug_assert();
+        for command in commands(&all) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} of {}", argument.get_id(), command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_below_the_options_is_broken_by_the_terminal_and_not_by_us() {
+        for command in commands(&Arguments::command()) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let mut lines = text.lines().peekable();
+            while let Some(line) = lines.next() {
+                let ends = line.is_empty() || line.ends_with(['.', ':']) || command.get_name() == "headwater";
+                assert!(ends || lines.peek().is_none_or(|next| next.is_empty()), "{}: {line}", command.get_name());
+            }
+        }
+    }
 }

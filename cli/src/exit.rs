@@ -10,7 +10,8 @@ use serde_json::json;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  it failed: the run failed, the worker's program cannot start, a definition has mistakes, a proof does not hold
+   1  it failed: the run failed, a program cannot start, a definition has mistakes,
+      a proof does not hold
    2  the command line, or what it was given, is wrong
    3  there is no such workflow, run or stream
    4  refused: a conflict, or something is closed or over a limit
@@ -44,6 +45,21 @@ impl Exit {
             Self::OutcomeUnknown => 6,
             Self::LogFailed => 74,
             Self::Interrupted => 130,
+        }
+    }
+
+    /// The stable name of a failure that has none of its own.
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::LogFailed => "log_failed",
+            Self::Interrupted => "interrupted",
         }
     }
 
@@ -99,15 +115,21 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// A sentence without a full stop.
     message: String,
-    /// The node's stable code, where it gave one.
-    code: Option<String>,
+    /// Stable, for programs: the node's, where it gave one.
+    code: &'static str,
     /// What to do now.
     advice: Option<String>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), code: None, advice: None }
+        Self { exit, message: message.into(), code: exit.code(), advice: None }
+    }
+
+    #[must_use]
+    pub(crate) const fn coded(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -125,12 +147,15 @@ impl Failure {
         self
     }
 
+    pub(crate) fn as_json(&self) -> serde_json::Value {
+        let (message, code, advice) = (&self.message, self.code, &self.advice);
+        json!({ "error": { "message": message, "code": code, "advice": advice, "exit": self.exit.number() } })
+    }
+
     /// On standard error, so that standard output holds answers only.
     pub(crate) fn tell(&self, json: bool) {
         if json {
-            let (message, code, advice) = (&self.message, &self.code, &self.advice);
-            let error = json!({ "message": message, "code": code, "advice": advice, "exit": self.exit.number() });
-            eprintln!("{}", json!({ "error": error }));
+            eprintln!("{}", self.as_json());
             return;
         }
         eprintln!("headwater: {}", self.message);
@@ -159,7 +184,11 @@ impl From<Error> for Failure {
         // The node's own words may say it already.
         let message = error.to_string();
         let advice = advice.filter(|advice| !message.contains(advice));
-        let code = error.code().map(|code| code.as_str().to_owned());
+        let code = match (&error, error.code()) {
+            (_, Some(code)) => code.as_str(),
+            (Error::NotUnderstood { .. }, None) => "not_understood",
+            (_, None) => exit.code(),
+        };
         Self { exit, message, code, advice: advice.map(str::to_owned) }
     }
 }
@@ -220,6 +249,17 @@ mod tests {
         check(refused(Code::QueueFull), Exit::Unreachable);
         check(Error::Unreachable { server: "x".into(), cause: "refused".into() }, Exit::Unreachable);
         check(Error::Unanswered { server: "x".into(), cause: "reset".into() }, Exit::OutcomeUnknown);
+    }
+
+    #[test]
+    fn a_program_gets_a_code_whatever_failed() {
+        let code = |error: Error| Failure::from(error).code;
+        assert_eq!(code(Error::Refused(Refusal::new(Code::RunNotFound, "no"))), "run_not_found");
+        assert_eq!(code(Error::Unreachable { server: "x".into(), cause: "refused".into() }), "unreachable");
+        assert_eq!(code(Error::Unanswered { server: "x".into(), cause: "reset".into() }), "outcome_unknown");
+        assert_eq!(code(Error::NotUnderstood { server: "x".into(), cause: "?".into() }), "not_understood");
+        assert_eq!(code(Error::Unusable("no address".into())), "usage");
+        assert_eq!(Failure::new(Exit::Refused, "no").code, "refused");
     }
 
     #[test]

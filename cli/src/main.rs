@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod exit;
+mod mistake;
 mod render;
 
 use std::process::ExitCode;
@@ -16,7 +17,10 @@ use crate::arguments::Arguments;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return mistake::tell(&error, mistake::asks_for_json(std::env::args_os())),
+    };
     let json = arguments.json;
     match commands::run(arguments) {
         Ok(exit) => exit.into(),

@@ -103,6 +103,7 @@ impl PublicNode {
                 | Delivery::Gap { .. }
                 | Delivery::End { .. }
                 | Delivery::Lost { .. }
+                | Delivery::Passed { .. }
                 | Delivery::Resumed { .. }) => {
                     return Err(format!("its stream says {other:?} after {} events", events.len()));
                 }

@@ -90,43 +90,43 @@ fn check_appended(partition: &PartitionTruth, append: &AppendEvents, offset: Opt
 
 /// A rejection tells of a state. Only what cannot have changed since is looked at.
 fn check_rejection(partition: &PartitionTruth, command: &Command, rejection: &Rejection) {
+    let claim = |holds: bool| {
+        assert!(holds, "a rejection claims what is not durable: {rejection} ({rejection:?} of {command:?})");
+    };
+    let lives_of = |append: &AppendEvents| {
+        let name = append.name.clone();
+        partition.streams.values().filter(move |stream| stream.name == name)
+    };
     match (command, rejection) {
-        (_, Rejection::RunClosed(run)) => assert!(partition.runs[run].closed, "{run} is not closed: {rejection}"),
+        (_, Rejection::RunClosed(run)) => claim(partition.runs.get(run).is_some_and(|run| run.closed)),
         (_, Rejection::IdempotencyConflict { run, .. } | Rejection::RunExists(run)) => {
-            assert!(partition.runs.contains_key(run), "{run} is not there: {rejection}");
+            claim(partition.runs.contains_key(run));
         }
         // A made-up token may name a step that is yet to come.
         (Command::CompleteStep { worker, .. }, Rejection::StaleAttempt) if worker == LIAR => {}
         (Command::FailStep { failure, .. }, Rejection::StaleAttempt) if failure.kind == LIAR => {}
         (Command::CompleteStep { token, .. } | Command::FailStep { token, .. }, Rejection::StaleAttempt) => {
-            assert!(!is_current(partition, token), "{token} is called stale, but holds");
+            claim(!is_current(partition, token));
         }
         (Command::AppendChunk { token, .. }, Rejection::ChunkGap { expected, .. }) => {
             let step = step(partition, token).expect("a step that streams was scheduled");
-            let there = step.attempt > token.attempt || step.chunks >= *expected;
-            assert!(there, "chunks below {expected} were said to be taken: {step:?}");
+            claim(step.attempt > token.attempt || step.chunks >= *expected);
         }
         (Command::AppendEvents(append), Rejection::ProducerGap { expected, .. }) if *expected > 0 => {
             let stamp = append.producer.as_ref().expect("a gap is a producer's");
-            let mut lives = partition.streams.values().filter(|stream| stream.name == append.name);
-            let there =
-                lives.any(|stream| stream.expects(&stamp.id).is_some_and(|next| next >= (stamp.epoch, *expected)));
-            assert!(there, "requests below {expected} were said to be taken: {append:?}");
+            let expects = (stamp.epoch, *expected);
+            claim(lives_of(append).any(|stream| stream.expects(&stamp.id).is_some_and(|next| next >= expects)));
         }
         (Command::AppendEvents(append), Rejection::ProducerFenced { current, .. }) => {
             let stamp = append.producer.as_ref().expect("a fence is a producer's");
-            let mut lives = partition.streams.values().filter(|stream| stream.name == append.name);
-            let there = lives.any(|stream| stream.expects(&stamp.id).is_some_and(|(epoch, _)| epoch >= *current));
-            assert!(there, "epoch {current} was said to be there: {append:?}");
+            claim(lives_of(append).any(|stream| stream.expects(&stamp.id).is_some_and(|(epoch, _)| epoch >= *current)));
         }
         (_, Rejection::StreamClosed { name, end }) => {
             let mut lives = partition.streams.values().filter(|stream| stream.name == *name);
-            assert!(lives.any(|stream| stream.closed && stream.head() == *end), "{name} is not closed at {end}");
+            claim(lives.any(|stream| stream.closed && stream.head() == *end));
         }
         (Command::AppendEvents(append), Rejection::SequenceConflict { actual, .. }) if *actual > Offset::ZERO => {
-            let mut lives = partition.streams.values().filter(|stream| stream.name == append.name);
-            let reached = lives.any(|stream| stream.head() >= *actual);
-            assert!(reached, "{} has not reached {actual}: {rejection}", append.name);
+            claim(lives_of(append).any(|stream| stream.head() >= *actual));
         }
         (_, _) => {}
     }

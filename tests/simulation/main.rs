@@ -69,12 +69,12 @@ fn expect_caught(plant: Plant, within: u64, says: &[&str]) {
 
 #[test]
 fn an_answer_before_the_sync_is_caught() {
-    expect_caught(Plant::AnswerBeforeSync, 20, &["lost", "early"]);
+    expect_caught(Plant::AnswerBeforeSync, 20, &["lost: ", "an answer left early: "]);
 }
 
 #[test]
 fn a_rejection_that_leaves_early_is_caught() {
-    expect_caught(Plant::EarlyRejection, 100, &["early", "is called stale", "were said to be", "is not"]);
+    expect_caught(Plant::EarlyRejection, 100, &["a rejection claims what is not durable: ", "an answer left early: "]);
 }
 
 #[test]
@@ -84,5 +84,5 @@ fn a_forgotten_producer_is_caught() {
 
 #[test]
 fn a_forgotten_start_is_caught() {
-    expect_caught(Plant::ForgottenStart, 50, &["started"]);
+    expect_caught(Plant::ForgottenStart, 50, &[" ms later, "]);
 }

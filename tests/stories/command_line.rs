@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-use crate::support::{Home, NodeProcess, Program, soon};
+use crate::support::{Home, NodeProcess, Program, end, soon};
 
 const GREET: &str = r"
 document: { dsl: '1.0.3', namespace: default, name: greet, version: '1.0.0' }
@@ -44,13 +44,6 @@ printf '{"input":%s,"attempt":%s}\n' "$input" "$HEADWATER_ATTEMPT"
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
-}
-
-async fn interrupt(mut child: Child) -> Option<i32> {
-    let pid = child.id().expect("it runs").to_string();
-    let told = Command::new("kill").args(["-INT", &pid]).status().await.expect("kill is there");
-    assert!(told.success(), "it was gone before");
-    soon("it to end", child.wait()).await.expect("a child ends once").code()
 }
 
 async fn with_greet(home: &Home) -> (NodeProcess, Program, Child) {
@@ -133,7 +126,7 @@ async fn runs_are_started_watched_listed_and_looked_into() {
     assert_eq!(rest["runs"].as_array().map(Vec::len), Some(1), "{rest}");
     program.run(["run", "list", "--workflow", "nobody"]).await.exits(0).says(&["no runs"]);
 
-    assert_eq!(interrupt(worker).await, Some(0), "a worker that is interrupted finishes and ends well");
+    assert_eq!(end(worker, "-INT").await, Some(0), "a worker that is interrupted finishes and ends well");
     assert!(node.stop().await.success(), "{}", home.log());
 }
 
@@ -148,6 +141,11 @@ async fn a_run_is_signalled_and_cancelled() {
     program.run(signal).await.exits(0).says(&["sent"]);
     program.run(signal).await.exits(0).says(&["had this signal before"]);
     program.run(["run", "show", &run]).await.exits(0).says(&["waiting", "a wait until"]);
+    // What is there ends though the run goes on, and though its last event is of another type.
+    let started = program.run(["run", "events", &run, "--type", "run_started"]).await.exits(0);
+    assert_eq!(started.out.lines().count(), 1, "{started}");
+    let nothing = program.run(["run", "events", &run, "--type", "run_completed"]).await.exits(0);
+    assert_eq!(nothing.out, "", "{nothing}");
     program.run(["run", "cancel", &run, "--reason", "enough"]).await.exits(0).says(&["asked"]);
     let ended = program.run(["run", "events", &run, "--follow"]).await.exits(0);
     ended.says(&["signal_received", "enough", "run_cancelled"]);
@@ -174,13 +172,16 @@ async fn streams_are_appended_to_read_and_followed() {
     let data: Vec<_> = read.iter().map(|line| line["data"].clone()).collect();
     assert_eq!(data, [json!({ "a": 1 }), json!("plain text"), json!({ "b": 2 }), json!(3)]);
 
+    let nothing = program.run(["stream", "read", "agent-1/notes", "--type", "nothing"]).await.exits(0);
+    assert_eq!((nothing.out.as_str(), nothing.err.contains(&cursor)), ("", true), "it stands behind all: {nothing}");
+
     let mut tail = program.start(["--json", "stream", "tail", "agent-1/notes", "--from", &cursor]);
     let mut lines = BufReader::new(tail.stdout.take().expect("a pipe")).lines();
     program.run(["stream", "append", "agent-1/notes", "5"]).await.exits(0);
     let line = soon("the new event", lines.next_line()).await.expect("text").expect("not over");
     let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!((&event["offset"], &event["data"]), (&json!(4), &json!(5)));
-    assert_eq!(interrupt(tail).await, Some(130));
+    assert_eq!(end(tail, "-INT").await, Some(130));
 
     program.run(["stream", "read", "agent-2/notes"]).await.exits(3).says(&["agent-2/notes"]);
     program.run(["stream", "read", "agent-1/notes", "--from", "rubbish"]).await.exits(2);
@@ -201,8 +202,17 @@ async fn scripts_can_tell_mistakes_apart_by_the_exit_code() {
     program.run(["run", "show", "rubbish"]).await.exits(2);
     program.run(["run", "start", "nobody", "--input", "{"]).await.exits(2).says(&["JSON"]);
     program.run(["run", "strt"]).await.exits(2).says(&["start"]);
+    program.run(["run", "list", "--status", "bogus"]).await.exits(2).says(&["bogus", "running", "cancelled"]);
+    for wrong in [&["--task", ""][..], &["--task", "a", "--queue", ""], &["--task", "a", "--slots", "0"]] {
+        program.run(["worker"].iter().chain(wrong).chain(&["--", "true"])).await.exits(2);
+    }
+    let twice = ["worker", "--task", "a", "--task", "a", "--", "true"];
+    program.run(twice).await.exits(2).says(&["\"a\" is named twice"]);
+    let twice = ["worker", "--task", "a", "--queue", "b", "--queue", "b", "--", "true"];
+    program.run(twice).await.exits(2).says(&["--queue", "multiple times"]);
+    assert_eq!(program.run(["--json", "run", "strt"]).await.exits(2).error()["code"], "usage");
     program.run(["worker", "--task", "a", "--", "there-is-no-such-program"]).await.exits(1);
     let problem = program.run(["--json", "run", "start", "nobody"]).await.exits(3);
-    problem.says(&["workflow_not_found"]);
+    assert_eq!(problem.error()["code"], "workflow_not_found");
     assert!(node.stop().await.success(), "{}", home.log());
 }

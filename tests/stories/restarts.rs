@@ -66,7 +66,7 @@ async fn receive(events: &mut Subscription, mut next: u64, until: u64) -> u64 {
             }
             Delivery::Gap { reason, .. } => panic!("a gap at {next}: {reason}"),
             Delivery::End { status } => panic!("the stream ended at {next}: {status:?}"),
-            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } => {}
+            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } | Delivery::Passed { .. } => {}
         }
     }
     next

@@ -72,7 +72,11 @@ async fn readers_of_dropped_events_are_told_which_and_go_on() {
                 assert_eq!(Some(event.offset.value()), next, "dense behind the gap");
                 next = Some(event.offset.value() + 1);
             }
-            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } | Delivery::End { .. } => {}
+            Delivery::Opened { .. }
+            | Delivery::Lost { .. }
+            | Delivery::Resumed { .. }
+            | Delivery::Passed { .. }
+            | Delivery::End { .. } => {}
         }
     }
     assert!(gap.is_some_and(|gap| gap >= low), "{gap:?}");

@@ -17,7 +17,7 @@ async fn read(events: &mut Subscription, until: u64) {
             }
             Delivery::Gap { reason, .. } => panic!("a gap at {next}: {reason}"),
             Delivery::End { .. } => panic!("the stream ended at {next}"),
-            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } => {}
+            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } | Delivery::Passed { .. } => {}
         }
     }
 }

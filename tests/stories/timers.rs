@@ -42,13 +42,52 @@ async fn waits_outlive_kills_and_are_never_early() {
                 }
             }
             Delivery::End { .. } => break,
-            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } => {}
+            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } | Delivery::Passed { .. } => {}
             Delivery::Gap { reason, .. } => panic!("a gap: {reason}"),
         }
     }
     assert_eq!((due.len(), fired.len()), (3, 3), "each wait begins once and ends once");
     for (due, fired) in due.iter().zip(&fired) {
         assert!(fired >= due, "it ended {} ms early", due - fired);
+    }
+    assert!(node.stop().await.success(), "{}", home.log());
+}
+
+const SPIN: &str = r"
+document: { dsl: '1.0.3', namespace: default, name: spin, version: '1.0.0' }
+do:
+  - nap: { wait: { milliseconds: 1 }, then: nap }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_never_rest_do_not_hold_up_a_stop() {
+    let home = Home::new().set("node.partitions", "2");
+    let node = home.start().await;
+    let client = home.client();
+    client.register_workflow(SPIN).await.expect("registered");
+    let mut runs = Vec::new();
+    for _ in 0..8 {
+        runs.push(client.start_run(&StartRun::new("spin").input(json!({}))).await.expect("started").run);
+    }
+    let at_it = |run| {
+        let client = client.clone();
+        async move {
+            let before = client.run(run).await.expect("it is there").head.value();
+            while client.run(run).await.expect("it is there").head.value() <= before + 20 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+    };
+    for &run in &runs {
+        soon("a run to go round", at_it(run)).await;
+    }
+    assert!(node.stop().await.success(), "{}", home.log());
+    // They were not lost by it.
+    let node = home.start().await;
+    for &run in &runs {
+        soon("a run to go round again", at_it(run)).await;
+        client.cancel_run(run, "enough").await.expect("asked");
+        assert_eq!(ended(&client, run).await.status, "cancelled");
     }
     assert!(node.stop().await.success(), "{}", home.log());
 }

@@ -2,15 +2,13 @@
 //! carefully, is named with its position.
 
 use std::path::Path;
-use std::sync::mpsc;
 
-use engine::stored::{self, Encoded, Place};
-use engine::{Class, Event, RunEvent};
+use engine::Event;
 use headwater_client::{Appending, StartRun};
 use serde_json::json;
-use storage::{AppendBatch, Log, Options, ReadOnlyLog, Record, RocksLog, StoredRecord};
-use types::{PartitionId, Payload, Position};
+use types::WorkflowHash;
 
+use crate::forgery::{copy, forge, with_output};
 use crate::support::{Home, Printed, ended, stream};
 
 const DEFINITION: &str = r#"
@@ -39,7 +37,7 @@ async fn used(home: &Home) {
     assert!(node.stop().await.success(), "{}", home.log());
 }
 
-async fn verify(home: &Home, directory: &Path) -> Printed {
+pub(crate) async fn verify(home: &Home, directory: &Path) -> Printed {
     home.program().run(["--json".as_ref(), "log".as_ref(), "verify".as_ref(), directory.as_os_str()]).await
 }
 
@@ -72,57 +70,6 @@ async fn a_stopped_node_is_replayed_and_verified() {
     home.program().run(["log", "verify", "/nowhere/at/all"]).await.exits(2);
 }
 
-/// Copies a log record by record, as whoever can compute a checksum could; `change` may alter what is written.
-fn copy(from: &Path, to: &Path, mut change: impl FnMut(PartitionId, &mut StoredRecord)) {
-    let (old, _) = ReadOnlyLog::open(from).expect("a stopped node's log");
-    let options = Options { partitions: old.partitions(), ..Options::default() };
-    let (new, _) = RocksLog::open(to, &options).expect("a new directory");
-    for partition in old.partitions().partitions() {
-        let end = old.bounds(partition).end;
-        let mut next = Position::new(0);
-        while next < end {
-            let page = old.read(partition, next, 1, 1 << 20).expect("an undamaged log");
-            let mut stored = page.into_iter().next().expect("a record before the end");
-            change(partition, &mut stored);
-            let batch = AppendBatch { partition, expected: next, records: vec![stored.record], rows: Vec::new() };
-            let (sender, durable) = mpsc::channel();
-            new.append(batch, Box::new(move |outcome| drop(sender.send(outcome))));
-            next = durable.recv().expect("it is answered").expect("it is durable");
-        }
-    }
-    new.close().expect("closed");
-}
-
-/// The record with another verdict, and with every checksum right; `None` when it holds no verdict.
-fn forge(record: &Record) -> Option<Record> {
-    let encoded = Encoded {
-        schema: record.schema,
-        class: Class::Fact,
-        stream: record.stream,
-        offset: record.offset,
-        output: None,
-        key: record.key.clone(),
-        headers: record.headers.clone(),
-        payload: record.payload.clone(),
-    };
-    // Who runs is not in the record: its stream says so.
-    let run = "00000000-01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().expect("a run's id");
-    let Ok(Event::Run {
-        event: RunEvent::TaskExited { scope, path, skipped, output: Some(output), context, next },
-        ..
-    }) = stored::decode(&encoded, |_| Some(run))
-    else {
-        return None;
-    };
-    if output.data.as_ref() != br#"{"verdict":"approved"}"# {
-        return None;
-    }
-    let output = Some(Payload::json(r#"{"verdict":"rejected"}"#));
-    let event = Event::Run { run, event: RunEvent::TaskExited { scope, path, skipped, output, context, next } };
-    let forged = stored::encode(&event, Place { stream: record.stream, offset: record.offset });
-    Some(Record { payload: forged.payload, ..record.clone() })
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_verdict_that_was_changed_with_a_good_checksum_is_named_with_its_position() {
     let home = Home::new();
@@ -132,19 +79,44 @@ async fn a_verdict_that_was_changed_with_a_good_checksum_is_named_with_its_posit
     copy(home.data(), &honest, |_, _| {});
     replay(&home, &honest).await.exits(0);
 
-    let mut place = None;
-    copy(home.data(), &forged, |partition, stored| {
-        if place.is_none()
-            && let Some(forged) = forge(&stored.record)
-        {
-            stored.record = forged;
-            place = Some((partition, stored.position));
-        }
-    });
-    let (partition, position) = place.expect("the verdict stands in the log");
+    let approved = |output: &[u8]| output == br#"{"verdict":"approved"}"#;
+    let change = |event| with_output(event, approved, r#"{"verdict":"rejected"}"#);
+    let (partition, position) = forge(home.data(), &forged, change);
     let found = replay(&home, &forged).await.exits(74);
     found.says(&[&format!("partition {partition}"), &format!("position {position}"), "rejected", "approved"]);
     // Without deriving anything it cannot be seen: every checksum is right.
     verify(&home, &forged).await.exits(0);
     home.program().run(["replay".as_ref(), forged.as_os_str()]).await.exits(0);
+}
+
+/// The definition with another source; `honest`: under that source's own hash.
+fn with_source(event: Event, source: &str, honest: bool) -> Option<Event> {
+    let Event::WorkflowRegistered(mut definition) = event else { return None };
+    definition.source = source.into();
+    if honest {
+        definition.hash = WorkflowHash::of(source);
+    }
+    Some(Event::WorkflowRegistered(definition))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_from_which_nothing_can_be_derived_are_told_and_no_proof() {
+    const NOT_COMPILED: &str = "document: { dsl: '1.0.3', namespace: default, name: review, version: '1.0.0' }";
+    let home = Home::new();
+    used(&home).await;
+    let (unknown, exchanged) = (home.data().with_file_name("unknown"), home.data().with_file_name("exchanged"));
+
+    forge(home.data(), &unknown, |event| with_source(event, NOT_COMPILED, true));
+    let found = replay(&home, &unknown).await.exits(1);
+    assert_eq!(found.error()["code"], "not_verified");
+    let report = found.json();
+    assert_eq!((&report["verified"], &report["unverified"]), (&json!(false), &json!(6)), "{found}");
+    assert!(report["definitions_not_compiled"][0].as_str().is_some_and(|why| why.contains("review")), "{found}");
+    let shown = home.program().run(["replay".as_ref(), "--verify".as_ref(), unknown.as_os_str()]).await.exits(1);
+    shown.says(&["6 causes could not be verified", "review", "the version of headwater that wrote it"]);
+
+    let other = DEFINITION.replace("approved", "rejected");
+    let (partition, position) = forge(home.data(), &exchanged, |event| with_source(event, &other, false));
+    let found = replay(&home, &exchanged).await.exits(74);
+    found.says(&[&format!("partition {partition}, position {position}"), "is not the one that was registered"]);
 }

@@ -14,13 +14,13 @@ use crate::exit::{Exit, Failure};
 use crate::render::{self, Style};
 
 const CREATE: &str = "\
-TARGET is a folder, which gets one more backup named after its time, or a new file that ends in .tar. In a folder, files
-that the newest backup of the same log has are hard links to it, so a further backup costs only what is new; on the disk
-of the log itself the others are links as well (--copy makes copies). Put TARGET on another disk: a link does not outlive
+TARGET is a folder, which gets one more backup named after its time, or a new file that ends in .tar. In a folder, files \
+that the newest backup of the same log has are hard links to it, so a further backup costs only what is new; on the disk \
+of the log itself the others are links as well (--copy makes copies). Put TARGET on another disk: a link does not outlive \
 the disk.";
 
 const RESTORE: &str = "\
-Everything is verified before the directory gets its name, and nothing is ever overwritten. A restored directory begins a
+Everything is verified before the directory gets its name, and nothing is ever overwritten. A restored directory begins a \
 new history: cursors that readers kept are refused with `other_history`, and they begin again.";
 
 /// A backup of a terabyte over a slow network takes hours; the node goes on with it whether or not somebody waits.
@@ -169,15 +169,18 @@ fn watched<T>(work: impl FnOnce(storage::OnStep<'_>) -> T) -> T {
 }
 
 fn failure(error: &BackupError) -> Failure {
-    let exit = match error {
+    let (exit, code) = match error {
         BackupError::Log(open) => return stopped::failure(open),
-        BackupError::Busy { .. } => Exit::Unreachable,
-        BackupError::Exists { .. } | BackupError::NewerFormat { .. } | BackupError::Refused { .. } => Exit::Refused,
-        BackupError::NotABackup { .. } => Exit::Usage,
-        BackupError::Damaged { .. } => Exit::LogFailed,
-        BackupError::NoSpace { .. } | BackupError::Io { .. } => Exit::Failed,
+        BackupError::Busy { .. } => (Exit::Unreachable, "backup_under_way"),
+        BackupError::Exists { .. } => (Exit::Refused, "exists"),
+        BackupError::NewerFormat { .. } => (Exit::Refused, "newer_format"),
+        BackupError::Refused { .. } => (Exit::Refused, "unsafe_backup"),
+        BackupError::NotABackup { .. } => (Exit::Usage, "not_a_backup"),
+        BackupError::Damaged { .. } => (Exit::LogFailed, "damaged_backup"),
+        BackupError::NoSpace { .. } => (Exit::Failed, "no_space"),
+        BackupError::Io { .. } => (Exit::Failed, "disk_failed"),
     };
-    let failure = Failure::new(exit, error.to_string());
+    let failure = Failure::new(exit, error.to_string()).coded(code);
     match error {
         BackupError::Damaged { .. } => failure.advise("an earlier backup may be whole: verify it"),
         BackupError::Refused { .. } => failure.advise("only what `headwater backup create` made is restored"),

@@ -7,6 +7,7 @@ use clap::Args;
 use node::Config;
 use serde_json::json;
 
+use super::configuration;
 use super::node_process::{self, Ready};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Style};
@@ -35,7 +36,7 @@ pub(crate) async fn run(Dev { data, port }: Dev, json: bool) -> Result<Exit, Fai
     let shown = directory.display().to_string();
     let kept = data.is_some();
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let config = Config::for_dev(directory, listen).map_err(|error| Failure::usage(error.to_string()))?;
+    let config = Config::for_dev(directory, listen).map_err(|error| configuration(&error))?;
     node_process::run(config, |ready| welcome(ready, &shown, kept, json)).await
 }
 

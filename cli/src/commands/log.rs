@@ -92,30 +92,20 @@ fn print(report: &VerifyReport) -> Result<(), Failure> {
          {streams} streams, {rows} rows; {closed}, opened {term} times"
     ))?;
     for damage in &report.damages {
-        render::line(format!("{}: {}", place(damage), damage.what))?;
+        render::line(damage.to_string())?;
     }
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
     if report.is_sound() {
         return render::line(render::paint(Style::Green, "sound", terminal));
     }
-    let found = format!("{} places are damaged", report.damage_count);
+    let found = match report.damage_count {
+        1 => "one place is damaged".to_owned(),
+        count if count > report.damages.len() as u64 => format!("{count} places are damaged; the first stand above"),
+        count => format!("{count} places are damaged"),
+    };
     render::line(render::paint(Style::Red, &found, terminal))?;
     render::notice("nothing damaged is ever served; restore a backup of this directory");
     Ok(())
-}
-
-fn place(damage: &DamageFound) -> String {
-    let mut place = damage.partition.map_or_else(|| "the directory".to_owned(), |id| format!("partition {id}"));
-    if let Some(chain) = damage.chain {
-        place.push_str(&format!(", {chain:?} chain").to_lowercase());
-    }
-    if let Some(segment) = damage.segment {
-        place = format!("{place}, segment {segment}");
-    }
-    if let Some(position) = damage.position {
-        place = format!("{place}, position {position}");
-    }
-    place
 }
 
 fn as_json(report: &VerifyReport) -> Value {

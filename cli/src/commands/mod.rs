@@ -65,6 +65,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     exit
 }
 
+/// What is wrong with the settings, each with its place.
+fn configuration(error: &impl std::fmt::Display) -> Failure {
+    Failure::usage(error.to_string()).coded("invalid_configuration")
+}
+
 /// Names of settings in the environment begin with it.
 const SETTING: &str = "HEADWATER_";
 
@@ -82,7 +87,7 @@ fn settings_of(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<
             (Err(_), _) | (_, Err(_)) if shown.starts_with(SETTING) => {
                 let message =
                     format!("the environment variable {shown:?} is not UTF-8, so it cannot be read as a setting");
-                return Err(Failure::usage(message).advise("set it again, or unset it"));
+                return Err(configuration(&message).advise("set it again, or unset it"));
             }
             // Somebody else's.
             (Err(_), _) | (_, Err(_)) => {}

@@ -49,22 +49,27 @@ pub(super) async fn run(config: Config, announce: impl FnOnce(&Ready) -> Result<
 
 /// What the end of a node means for a script: 74 asks for a look at the disk, 4 for another port or directory.
 fn failure(error: &NodeError) -> Failure {
-    let exit = match error {
-        NodeError::Log(_) | NodeError::Recover(_) => Exit::LogFailed,
+    let (exit, code) = match error {
+        NodeError::Log(_) => (Exit::LogFailed, "log_failed"),
+        NodeError::Recover(_) => (Exit::LogFailed, "recovery_failed"),
         NodeError::Open(open) => open_exit(open),
-        NodeError::Listen { .. } => Exit::Refused,
-        NodeError::Setup { .. } => Exit::Failed,
+        NodeError::Listen { .. } => (Exit::Refused, "cannot_listen"),
+        NodeError::Setup { .. } => (Exit::Failed, "setup_failed"),
     };
-    Failure::new(exit, error.to_string())
+    Failure::new(exit, error.to_string()).coded(code)
 }
 
-pub(super) fn open_exit(error: &OpenError) -> Exit {
+/// The exit code and the stable name of it.
+pub(super) fn open_exit(error: &OpenError) -> (Exit, &'static str) {
     match error {
-        OpenError::Locked { .. } | OpenError::NewerFormat { .. } => Exit::Refused,
-        OpenError::NotWritable { .. } | OpenError::NotADataDirectory { .. } => Exit::Usage,
-        OpenError::AcknowledgedDataMissing { .. }
-        | OpenError::AcknowledgedWritesMissing { .. }
-        | OpenError::Damaged { .. }
-        | OpenError::Io { .. } => Exit::LogFailed,
+        OpenError::Locked { .. } => (Exit::Refused, "directory_in_use"),
+        OpenError::NewerFormat { .. } => (Exit::Refused, "newer_format"),
+        OpenError::NotWritable { .. } => (Exit::Usage, "directory_not_writable"),
+        OpenError::NotADataDirectory { .. } => (Exit::Usage, "not_a_data_directory"),
+        OpenError::AcknowledgedDataMissing { .. } | OpenError::AcknowledgedWritesMissing { .. } => {
+            (Exit::LogFailed, "acknowledged_data_missing")
+        }
+        OpenError::Damaged { .. } => (Exit::LogFailed, "damaged"),
+        OpenError::Io { .. } => (Exit::LogFailed, "disk_failed"),
     }
 }

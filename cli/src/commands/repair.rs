@@ -26,6 +26,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<Exit, Failure> {
+    stopped::refuse_running(&arguments.directory)?;
     let repair = Repair::plan(&arguments.directory).map_err(|error| stopped::failure(&error))?;
     tell(&repair, json)?;
     if !repair.is_needed() {
@@ -68,12 +69,12 @@ fn tell(repair: &Repair, json: bool) -> Result<(), Failure> {
     }
     for loss in &repair.losses {
         let (partition, kept, durable) = (loss.partition, loss.kept, loss.durable);
-        let count = durable.since(kept);
-        render::line(format!(
-            "partition {partition}: the {count} records of positions {kept} to {} are lost ({})",
-            durable.value() - 1,
-            loss.what
-        ))?;
+        let last = durable.value() - 1;
+        let records = match durable.since(kept) {
+            1 => format!("the record of position {kept} is lost"),
+            count => format!("the {count} records of positions {kept} to {last} are lost"),
+        };
+        render::line(format!("partition {partition}: {records} ({})", loss.what))?;
     }
     if let Some((durable, found)) = repair.writes {
         render::line(format!("the last {} writes are lost, rows of state among them", durable - found))?;

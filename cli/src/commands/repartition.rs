@@ -13,9 +13,9 @@ use crate::exit::{Exit, Failure};
 use crate::render;
 
 const PROMISE: &str = "\
-A second directory is written beside the first, verified by itself and against the first, and then exchanged with it in one
-step; the first stays beside it until you delete it. Killed at any moment, the same command goes on or begins anew. Everything
-that happened is kept, with its offsets and times, and workers keep what they hold. A new history begins: readers' cursors are
+A second directory is written beside the first, verified by itself and against the first, and then exchanged with it in one \
+step; the first stays beside it until you delete it. Killed at any moment, the same command goes on or begins anew. Everything \
+that happened is kept, with its offsets and times, and workers keep what they hold. A new history begins: readers' cursors are \
 refused with `other_history`, and they begin again.";
 
 #[derive(Debug, Args)]

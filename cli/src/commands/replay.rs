@@ -9,13 +9,13 @@ use node::inspect::{self, PartitionReplay, ReplayError};
 use node::{Config, ConfigOverrides};
 use serde_json::json;
 
-use super::{environment, stopped};
+use super::{configuration, environment, stopped};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Style};
 
 const PROMISE: &str = "\
-Every event of the log is folded again, as a recovery without checkpoints would. With --verify the consequences of every
-cause are derived again and compared with what is logged: a log that was tampered with, or written by a kernel that
+Every event of the log is folded again, as a recovery without checkpoints would. With --verify the consequences of every \
+cause are derived again and compared with what is logged: a log that was tampered with, or written by a kernel that \
 decides otherwise, is named by partition and position.";
 
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(crate) struct Replay {
 
 pub(crate) fn run(Replay { verify, config, directory }: Replay, json: bool) -> Result<Exit, Failure> {
     let config = Config::load(config.as_deref(), environment()?.into_iter(), &ConfigOverrides::default())
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| configuration(&error))?;
     // Nothing that is logged depends on the key of workers' tokens.
     let config = PartitionConfig {
         default_retry: config.default_retry,
@@ -73,7 +73,9 @@ fn not_verified(causes: u64, uncompiled: &[String]) -> Failure {
         [] => what,
         names => format!("{what}, or this version does not compile them: {}", names.join("; ")),
     };
-    Failure::new(Exit::Failed, message).advise("replay it with the version of headwater that wrote it")
+    Failure::new(Exit::Failed, message)
+        .coded("not_verified")
+        .advise("replay it with the version of headwater that wrote it")
 }
 
 fn print(partitions: &[PartitionReplay], verify: bool, unverified: u64) -> Result<(), Failure> {
@@ -115,5 +117,9 @@ fn as_json(replay: &PartitionReplay) -> serde_json::Value {
 }
 
 fn failure(error: &ReplayError) -> Failure {
-    Failure::new(Exit::LogFailed, error.to_string())
+    let code = match error {
+        ReplayError::Lane(_) => "damaged",
+        ReplayError::Definition { .. } | ReplayError::Diverged { .. } => "not_derivable",
+    };
+    Failure::new(Exit::LogFailed, error.to_string()).coded(code)
 }

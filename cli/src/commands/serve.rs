@@ -4,19 +4,19 @@ use clap::Args;
 use node::{Config, ConfigOverrides};
 use serde_json::json;
 
-use super::environment;
 use super::node_process::{self, Ready};
+use super::{configuration, environment};
 use crate::exit::{Exit, Failure};
 use crate::render;
 
 const SOURCES: &str = "\
-Settings come from the file, then the environment (HEADWATER_NODE__LISTEN …), then these arguments; the later are
+Settings come from the file, then the environment (HEADWATER_NODE__LISTEN …), then these arguments; the later are \
 stronger. docs/configuration.md lists them.";
 
 #[derive(Debug, Args)]
 #[command(after_help = SOURCES)]
 pub(crate) struct Serve {
-    /// YAML
+    /// The configuration, in YAML
     #[arg(long, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
     /// Where everything is kept
@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: Serve, json: bool) -> Result<Exit, Failure> {
     let Serve { config, data, listen, admin_listen, settings } = arguments;
     let overrides = ConfigOverrides { data_dir: data, listen, admin_listen, set: settings };
     let config = Config::load(config.as_deref(), environment()?.into_iter(), &overrides)
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| configuration(&error))?;
     for sentence in config.not_in_force() {
         render::notice(sentence);
     }

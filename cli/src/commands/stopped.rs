@@ -23,10 +23,12 @@ fn refuse_in_use(owner: Option<String>, directory: &Path) -> Result<(), Failure>
     match owner {
         None => Ok(()),
         Some(owner) => Err(Failure::new(Exit::Refused, format!("{} is in use by {owner}", directory.display()))
+            .coded("directory_in_use")
             .advise("stop that node first")),
     }
 }
 
 pub(super) fn failure(error: &OpenError) -> Failure {
-    Failure::new(open_exit(error), error.to_string())
+    let (exit, code) = open_exit(error);
+    Failure::new(exit, error.to_string()).coded(code)
 }

@@ -47,13 +47,14 @@ pub(crate) struct Read {
     /// Where to begin: `begin`, `now`, or a cursor
     #[arg(long, default_value = "begin", value_name = "CURSOR")]
     from: StreamStart,
-    /// Only events of this type; may be given again
+    /// Only events of this type, such as `step_completed`; may be given again
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Pin {
+    /// Such as `agent-42/tokens`
     #[arg(value_parser = StreamName::new)]
     stream: StreamName,
     /// Whose pin it is; the same name again moves it
@@ -69,6 +70,7 @@ pub(crate) struct Pin {
 
 #[derive(Debug, Args)]
 pub(crate) struct Unpin {
+    /// Such as `agent-42/tokens`
     #[arg(value_parser = StreamName::new)]
     stream: StreamName,
     /// Whose pin it is
@@ -84,7 +86,7 @@ pub(crate) struct Tail {
     /// Where to begin: `begin`, `now`, or a cursor
     #[arg(long, default_value = "now", value_name = "CURSOR")]
     from: StreamStart,
-    /// Only events of this type; may be given again
+    /// Only events of this type, such as `step_completed`; may be given again
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
 }
@@ -199,6 +201,7 @@ pub(super) async fn print(
         match delivery? {
             Delivery::Opened { head: end, .. } => head = Some(end),
             Delivery::Event(event) => show(&event, context)?,
+            Delivery::Passed { .. } => {}
             Delivery::Gap { reason, to, .. } => {
                 render::notice(format!("events are missing here ({reason}): on at {to}"));
             }
@@ -213,8 +216,8 @@ pub(super) async fn print(
                 break Exit::Done;
             }
         }
-        let behind = events.cursor().map(|cursor| cursor.next);
-        if until == Until::Head && behind >= head {
+        let reached = events.cursor().zip(head).is_some_and(|(cursor, head)| cursor.next >= head);
+        if until == Until::Head && reached {
             break Exit::Done;
         }
     };

@@ -380,3 +380,7 @@ impl Programs for NoPrograms {
         None
     }
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

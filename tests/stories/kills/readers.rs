@@ -96,7 +96,7 @@ async fn follow(
             }
             Delivery::Gap { reason, .. } => panic!("{stream} at {next}: a gap: {reason}"),
             Delivery::End { .. } => break,
-            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } => {}
+            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } | Delivery::Passed { .. } => {}
         }
     }
     let stats = events.stats();
@@ -118,7 +118,7 @@ pub(super) async fn from_the_beginning(client: &Client, stream: StreamName) -> V
             }
             Delivery::Gap { reason, .. } => panic!("{stream}: a gap: {reason}"),
             Delivery::End { .. } => panic!("{stream} ended at {} of {end}", found.len()),
-            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } => {}
+            Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } | Delivery::Passed { .. } => {}
         }
     }
     found

@@ -3,7 +3,7 @@
 mod chance;
 mod http;
 mod node;
-mod program;
+pub(crate) mod program;
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use headwater_client::{Code, Error, RunId, RunView, StreamName};
 pub(crate) use chance::Chance;
 pub(crate) use http::{Answer, Http};
 pub(crate) use node::{Home, NodeProcess};
-pub(crate) use program::{Printed, Program};
+pub(crate) use program::{Printed, Program, end};
 
 /// Longer than anything takes on a busy machine. It ends a story that hangs; nothing is measured by it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);

@@ -60,6 +60,14 @@ impl Program {
     }
 }
 
+/// Sends a signal, such as `-TERM`, and waits for the end; `None`: the signal itself ended it.
+pub(crate) async fn end(mut child: Child, signal: &str) -> Option<i32> {
+    let pid = child.id().expect("it runs").to_string();
+    let told = Command::new("kill").args([signal, &pid]).status().await.expect("kill is there");
+    assert!(told.success(), "it was gone before");
+    soon("it to end", child.wait()).await.expect("a child ends once").code()
+}
+
 impl Printed {
     pub(crate) fn new(status: ExitStatus, out: String, err: String) -> Self {
         Self { exit: status.code(), out, err }
@@ -92,6 +100,14 @@ impl Printed {
     pub(crate) fn json_lines(&self) -> Vec<Value> {
         let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON ({error}): {self}"));
         self.out.lines().map(read).collect()
+    }
+
+    /// What failed, as programs are told: the last line of standard error.
+    #[track_caller]
+    pub(crate) fn error(&self) -> Value {
+        let line: Option<Value> = self.err.lines().last().and_then(|line| serde_json::from_str(line).ok());
+        let error = line.map(|mut line| line["error"].take()).filter(Value::is_object);
+        error.unwrap_or_else(|| panic!("no error in JSON: {self}"))
     }
 
     pub(crate) fn word(&self) -> String {
@@ -130,7 +146,7 @@ pub(crate) fn command_under(program: &[String]) -> Command {
 }
 
 /// `headwater` beside this test's own executable: `target/<profile>/deps/stories-…` belongs to `target/<profile>`.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let this = std::env::current_exe().expect("a test knows where it is");
     let folder = this.parent().and_then(Path::parent).expect("tests are built two folders below the target");
     let binary = folder.join("headwater");

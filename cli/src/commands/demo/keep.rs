@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use headwater_client::{Client, RunStarted};
+use serde_json::json;
 
 use super::ledger::Ledger;
 use super::node_child::{NodeChild, Place};
@@ -27,7 +28,13 @@ pub(crate) async fn work(client: &Client) -> Result<Exit, Failure> {
 }
 
 /// Both processes live on after this one.
-pub(super) fn leave(node: NodeChild, place: &Place, directory: &Path, runs: &[RunStarted]) -> Result<(), Failure> {
+pub(super) fn leave(
+    node: NodeChild,
+    place: &Place,
+    directory: &Path,
+    runs: &[RunStarted],
+    json: bool,
+) -> Result<(), Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::local("find this program", error))?;
     let mut command = std::process::Command::new(&program);
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -40,6 +47,12 @@ pub(super) fn leave(node: NodeChild, place: &Place, directory: &Path, runs: &[Ru
         .map_err(|error| Failure::local("start the workers' process", error))?;
     let (node_pid, workers_pid) = (node.pid(), workers.id());
     node.leave();
+    if json {
+        return render::json(&json!({
+            "server": place.server(), "data": place.data, "directory": directory,
+            "node": node_pid, "workers": workers_pid, "runs": runs.iter().map(|run| run.run).collect::<Vec<_>>(),
+        }));
+    }
     let headwater = program.display();
     let run = runs.first().map(|run| run.run.to_string()).unwrap_or_default();
     let cursor =

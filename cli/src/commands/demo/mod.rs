@@ -60,7 +60,7 @@ pub(crate) async fn run(Demo { keep, runs }: Demo, json: bool) -> Result<Exit, F
     let (report, node, runs) = stage.play(usize::from(runs)).await?;
     report.print(json)?;
     if keep {
-        keep::leave(node, &stage.place, &directory.keep(), &runs)?;
+        keep::leave(node, &stage.place, &directory.keep(), &runs, json)?;
     }
     if report.holds() {
         stage.screen.done("every claim above was checked, and is true");
@@ -223,6 +223,8 @@ impl Stage {
         report.resumed_clients += usize::from(one.reconnects > 0);
         report.gaps += one.missing;
         report.duplicates += one.repeated;
+        report.broken_chains += one.broken_chains;
+        report.repeats_dropped += one.repeats_dropped;
         let produced = self.ledger.produced(&run.run.to_string());
         let received = one.texts();
         report.text_bytes += received.values().map(String::len).sum::<usize>();

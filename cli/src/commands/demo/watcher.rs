@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use headwater_client::{Client, Cursor, Delivery, Error, Event, RunStarted, StreamStart};
+use headwater_client::{
+    Client, Cursor, Delivery, Error, Event, RunStarted, StreamStart, Subscription, SubscriptionStats,
+};
 use serde_json::Value;
 
 use super::screen::Screen;
@@ -29,6 +31,10 @@ pub(super) struct Watched {
     pub(super) missing: u64,
     /// Offsets that came twice.
     pub(super) repeated: u64,
+    /// What the client library met and kept from whoever uses it: batches that did not follow on what was there, so that
+    /// it asked again, and events that it had given already.
+    pub(super) broken_chains: u64,
+    pub(super) repeats_dropped: u64,
     pub(super) reconnects: u64,
     pub(super) first_resumed: Option<Instant>,
     /// Where it was when the connection was lost.
@@ -58,6 +64,17 @@ async fn follow(
     watched: &mut Watched,
 ) -> Result<(), Error> {
     let mut events = client.subscribe(run.stream(), StreamStart::Begin).await?;
+    let ended = take_all(&mut events, seen, screen, watched).await;
+    watched.settle(events.stats());
+    ended
+}
+
+async fn take_all(
+    events: &mut Subscription,
+    seen: &Seen,
+    screen: Option<&Screen>,
+    watched: &mut Watched,
+) -> Result<(), Error> {
     while let Some(delivery) = events.next().await {
         match delivery? {
             Delivery::Event(event) => {
@@ -74,7 +91,7 @@ async fn follow(
             Delivery::Gap { .. } => watched.missing += 1,
             Delivery::Lost { .. } => watched.resumed_from = events.cursor(),
             Delivery::Resumed { .. } => watched.reconnects += 1,
-            Delivery::Opened { .. } => {}
+            Delivery::Opened { .. } | Delivery::Passed { .. } => {}
             Delivery::End { .. } => return Ok(()),
         }
     }
@@ -106,6 +123,11 @@ impl Watched {
             ("attempt_superseded", Some(step)) => drop(self.texts.remove(&step)),
             _ => {}
         }
+    }
+
+    fn settle(&mut self, stats: SubscriptionStats) {
+        self.broken_chains = stats.broken_chains;
+        self.repeats_dropped = stats.repeats_dropped;
     }
 
     fn count(&mut self, offset: u64) {

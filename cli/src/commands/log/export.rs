@@ -18,8 +18,8 @@ use crate::render;
 const PAGE: usize = 500;
 
 const FORMATS: &str = "\
-Events stand in the order of their stream; lines of different streams are not in order of time. `jsonl` is Headwater's own,
-with all that `log import` needs; `cloudevents` is CloudEvents 1.0 in JSON, one a line: id names the event within this node's
+Events stand in the order of their stream; lines of different streams are not in order of time. `jsonl` is Headwater's own, \
+with all that `log import` needs; `cloudevents` is CloudEvents 1.0 in JSON, one a line: id names the event within this node's \
 history, source the stream, type is `headwater.` and the kind, subject the stream's name.";
 
 /// The shape of a line.

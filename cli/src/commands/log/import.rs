@@ -22,7 +22,7 @@ const REQUEST_EVENTS: usize = 512;
 const REQUEST_BYTES: usize = 1024 * 1024;
 
 const REPEATS: &str = "\
-Events of one stream keep their order. Offsets and times are the node's own: an import is an append. With --producer NAME an
+Events of one stream keep their order. Offsets and times are the node's own: an import is an append. With --producer NAME an \
 import that was interrupted can be started again with the same file and name: what is there already is not appended twice.
 The history of runs (streams `runs/…`) is no run for another node; it is left out unless --runs-under says where to keep it.";
 

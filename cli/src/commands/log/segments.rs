@@ -25,7 +25,11 @@ pub(super) async fn run(Segments { from, partition }: Segments, context: &Contex
         return Ok(Exit::Done);
     }
     let head = ["partition", "chain", "segment", "state", "positions", "records", "blocks", "bytes", "first", "last"];
-    render::table(head, segments.iter().map(row).collect(), "no segments")?;
+    let (shown, empty): (Vec<_>, Vec<_>) = segments.iter().partition(|segment| segment.records > 0);
+    render::table(head, shown.into_iter().map(row).collect(), "nothing is in any segment")?;
+    if !empty.is_empty() {
+        render::notice(format!("{} with nothing in them are not shown (--json shows them)", empty.len()));
+    }
     Ok(Exit::Done)
 }
 

@@ -38,9 +38,10 @@ fn sentences(stats: &LogStats) -> Vec<String> {
             render::bytes(*block_bytes)
         ),
         format!(
-            "{} in tables, {} in {wal_files} files of the write-ahead log",
+            "{} in tables, {} in {} of the write-ahead log",
             render::bytes(tables),
-            render::bytes(*wal_bytes)
+            render::bytes(*wal_bytes),
+            if *wal_files == 1 { "one file".to_owned() } else { format!("{wal_files} files") }
         ),
     ];
     if let Some(Written { block_bytes, disk_bytes }) = stats.written {

@@ -39,7 +39,7 @@ async fn follow(events: &mut Subscription, page: &mut Page) -> Result<(), Failur
             Delivery::Lost { reason } => page.say(&format!("connection lost ({reason}); connecting again"))?,
             Delivery::Resumed { cursor } => page.say(&format!("resumed at {cursor}"))?,
             Delivery::End { .. } => return page.end_text(),
-            Delivery::Opened { .. } => {}
+            Delivery::Opened { .. } | Delivery::Passed { .. } => {}
         }
     }
     page.end_text()

@@ -7,13 +7,16 @@ use super::Context;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Style};
 
+/// As a run's view says it.
+const STATUSES: [&str; 7] = ["running", "waiting", "completed", "failed", "cancelling", "cancelled", "terminated"];
+
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Only runs of this workflow
     #[arg(long)]
     workflow: Option<String>,
-    /// Only runs that stand like this: running, waiting, completed, failed, cancelled …
-    #[arg(long)]
+    /// Only runs that stand like this
+    #[arg(long, value_parser = STATUSES)]
     status: Option<String>,
     /// The page after the one that ended with this run
     #[arg(long, value_name = "RUN")]

@@ -9,9 +9,9 @@ use headwater_client::{Failed, Step, Unwanted};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, duplex};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::output;
@@ -21,10 +21,25 @@ use crate::exit::{Exit, Failure};
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// What is copied at a time.
+const PIECE_BYTES: usize = 8 * 1024;
+
+/// How long a program that has exited may be quiet before its output counts as ended, though somebody else, such as a
+/// daemon that it left behind, holds its pipes still.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// How much is read after the exit: more than any pipe holds (1 MiB is the most that Linux gives to an ordinary user).
+const LEFT_BEHIND_BYTES: usize = 1 << 20;
+
+/// The failure of a step whose program was ended because the worker ends.
+const STOPPED: &str = "worker_stopped";
+
 #[derive(Debug)]
 pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<String>,
+    /// True when the worker ends and no process may be left. Each process holds a receiver for as long as it is there.
+    end: watch::Sender<bool>,
 }
 
 impl Program {
@@ -36,7 +51,7 @@ impl Program {
             Failure::new(Exit::Failed, format!("there is no program {name:?} to run"))
                 .advise("give its path, or put it where $PATH leads")
         })?;
-        Ok(Self { path, arguments: words.collect() })
+        Ok(Self { path, arguments: words.collect(), end: watch::channel(false).0 })
     }
 
     pub(super) async fn run(&self, step: Step) -> Result<Box<RawValue>, Failed> {
@@ -59,6 +74,12 @@ impl Program {
         ended.and_then(|output| streamed.map(|()| output))
     }
 
+    /// Ends all processes, and starts no more; returns when the last is gone.
+    pub(super) async fn end(&self) {
+        self.end.send_replace(true);
+        self.end.closed().await;
+    }
+
     /// Runs the program to its end, or ends it when it is unwanted. Every line but the last goes to `lines`.
     async fn execute(
         &self,
@@ -67,15 +88,19 @@ impl Program {
         lines: mpsc::Sender<String>,
         unwanted: impl Future<Output = ()>,
     ) -> Result<Box<RawValue>, Failed> {
-        let mut child = self.start(environment)?;
-        let group = Group::of(&child);
-        let ended = tokio::select! {
-            ended = talk(&mut child, input, lines) => ended,
-            () = unwanted => Err(Unwanted.into()),
-        };
-        if ended.is_err() {
-            group.end(&mut child).await;
+        // Declared before the process, so that it is let go of after it.
+        let mut end = self.end.subscribe();
+        if *end.borrow() {
+            return Err(stopped());
         }
+        let mut child = self.start(environment)?;
+        let mut group = Group::of(&child);
+        let ended = tokio::select! {
+            ended = talk(&mut child, &mut group, input, lines) => ended,
+            () = unwanted => Err(Unwanted.into()),
+            _ = end.wait_for(|end| *end) => Err(stopped()),
+        };
+        group.end(&mut child).await;
         ended
     }
 
@@ -93,15 +118,36 @@ impl Program {
     }
 }
 
-/// Feeds a process and passes on what it says, to its end.
-async fn talk(child: &mut Child, input: &str, lines: mpsc::Sender<String>) -> Result<Box<RawValue>, Failed> {
+/// Another worker may do it.
+fn stopped() -> Failed {
+    Failed::new("the worker was stopped before the program was done").kind(STOPPED)
+}
+
+/// Feeds a process and passes on what it says, until it exits or says what cannot be passed on. What it started and left
+/// behind is killed then, and not listened to.
+async fn talk(
+    child: &mut Child,
+    group: &mut Group,
+    input: &str,
+    lines: mpsc::Sender<String>,
+) -> Result<Box<RawValue>, Failed> {
     let pipe = "the pipe was asked for when the process was started";
     let stdin = child.stdin.take().expect(pipe);
-    let mut stdout = BufReader::new(child.stdout.take().expect(pipe));
-    let stderr = child.stderr.take().expect(pipe);
+    let (stdout, stderr) = (child.stdout.take().expect(pipe), child.stderr.take().expect(pipe));
+    let (exit, exited) = watch::channel(false);
+    let (said, heard) = duplex(PIECE_BYTES);
+    let (complained, complaints) = duplex(PIECE_BYTES);
+    let wait = async {
+        let status = child.wait().await;
+        // What it had written is in the pipes, which now close.
+        group.kill();
+        exit.send_replace(true);
+        status.map_err(|error| Failed::new(format!("the program's end is not known: {error}")))
+    };
     let listen = async {
+        let mut heard = BufReader::new(heard);
         let mut last = None;
-        while let Some(line) = output::next_line(&mut stdout).await? {
+        while let Some(line) = output::next_line(&mut heard).await? {
             if let Some(chunk) = last.replace(line) {
                 // Nobody takes lines of a step that is no longer wanted.
                 lines.send(chunk).await.map_err(|_| Unwanted)?;
@@ -109,9 +155,55 @@ async fn talk(child: &mut Child, input: &str, lines: mpsc::Sender<String>) -> Re
         }
         Ok::<_, Failed>(last)
     };
-    let (last, complaint, ()) = tokio::join!(listen, output::tail(stderr, std::io::stderr()), feed(stdin, input));
-    let status = child.wait().await.map_err(|error| Failed::new(format!("the program's end is not known: {error}")))?;
-    if status.success() { output::result(last?) } else { Err(failed(status, &complaint)) }
+    let sound = async { Ok(output::tail(complaints, std::io::stderr()).await) };
+    let feed = async {
+        let mut exited = exited.clone();
+        tokio::select! {
+            () = feed(stdin, input) => {}
+            _ = exited.wait_for(|exited| *exited) => {}
+        }
+        Ok(())
+    };
+    let (pass, pass_complaints) = (drain(stdout, said, exited.clone()), drain(stderr, complained, exited.clone()));
+    let (status, last, complaint, ..) = tokio::try_join!(wait, listen, sound, feed, pass, pass_complaints)?;
+    if status.success() { output::result(last) } else { Err(failed(status, &complaint)) }
+}
+
+/// Copies what a process writes, and ends with its exit: after that only what it left in the pipe is read.
+async fn drain(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut exited: watch::Receiver<bool>,
+) -> Result<(), Failed> {
+    let unreadable = |error| Failed::new(format!("the program's output cannot be read: {error}"));
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut left = LEFT_BEHIND_BYTES;
+    let mut running = true;
+    while left > 0 {
+        let read = if running {
+            tokio::select! {
+                read = from.read(&mut piece) => read,
+                _ = exited.wait_for(|exited| *exited) => {
+                    running = false;
+                    continue;
+                }
+            }
+        } else {
+            match timeout(QUIET, from.read(&mut piece)).await {
+                Ok(read) => read,
+                Err(_) => return Ok(()),
+            }
+        };
+        let read = read.map_err(unreadable)?;
+        if read == 0 || to.write_all(&piece[..read]).await.is_err() {
+            // Its end, or nobody listens any more and says why.
+            return Ok(());
+        }
+        if !running {
+            left = left.saturating_sub(read);
+        }
+    }
+    Ok(())
 }
 
 /// A program need not read its input; then there is nothing to wait for.
@@ -127,7 +219,7 @@ fn failed(status: ExitStatus, complaint: &str) -> Failed {
     failed
 }
 
-/// A process and all that it has started.
+/// A process and all that it has started, but for what has left its group. Dropping it kills them.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -135,14 +227,21 @@ impl Group {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 
-    async fn end(&self, child: &mut Child) {
-        self.signal(Signal::TERM);
-        // The process may be gone while others of its group are not.
-        let gone = timeout(GRACE, child.wait()).await.is_ok();
-        self.signal(Signal::KILL);
-        if !gone {
-            let _ = child.wait().await;
+    /// Returns when all are gone, which takes no longer than the grace if the system does its part.
+    async fn end(&mut self, child: &mut Child) {
+        if child.id().is_some() {
+            self.signal(Signal::TERM);
+            let _ = timeout(GRACE, child.wait()).await;
         }
+        // The process may be gone while others of its group are not.
+        self.kill();
+        let _ = child.wait().await;
+    }
+
+    /// Once only: another group may get the number afterwards.
+    fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.0 = None;
     }
 
     /// A group that is gone cannot be told anything, and need not.
@@ -150,6 +249,12 @@ impl Group {
         if let Some(group) = self.0 {
             let _ = kill_process_group(group, signal);
         }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Delivery {
     Opened { cursor: Cursor, head: Offset },
     /// The next event.
     Event(Event),
+    /// The filter left out what lies before this cursor: a reader is here though no event says so.
+    Passed { cursor: Cursor },
     /// Events that the node cannot give: it goes on at `to`.
     Gap { from: Option<Cursor>, to: Cursor, reason: Code },
     /// The connection was lost and is being made again; nothing is missing because of it.

@@ -125,16 +125,19 @@ impl Follower {
     }
 
     async fn take(&mut self, incoming: Incoming) -> Result<(), Stop> {
+        let before = self.chain.position();
         match incoming {
             Incoming::Event(event, bytes) => match self.chain.event(&event) {
                 Ok(Verdict::Deliver(cursor)) => {
                     self.dialer.settled();
                     self.deliver(Ok(Delivery::Event(event)), Some(cursor), bytes).await;
+                    self.passed(Some(cursor)).await;
                     Ok(())
                 }
                 Ok(Verdict::Repeat) => {
                     self.counts.repeats_dropped.fetch_add(1, Ordering::Relaxed);
                     self.credit.consumed(bytes);
+                    self.passed(before).await;
                     Ok(())
                 }
                 Err(broken) => Err(self.broken(broken)),
@@ -154,9 +157,15 @@ impl Follower {
                 self.deliver(Ok(notice), Some(position), 0).await;
             }
             ServerFrame::Batch { prev, cursor, n, .. } => {
+                let before = self.chain.position();
                 self.chain.batch(prev, cursor, n).map_err(|broken| self.broken(broken))?;
+                self.passed(before).await;
             }
-            ServerFrame::Mark { cursor, .. } => self.chain.mark(cursor).map_err(|broken| self.broken(broken))?,
+            ServerFrame::Mark { cursor, .. } => {
+                let before = self.chain.position();
+                self.chain.mark(cursor).map_err(|broken| self.broken(broken))?;
+                self.passed(before).await;
+            }
             ServerFrame::Gap { from, to, reason, .. } => {
                 self.counts.gaps.fetch_add(1, Ordering::Relaxed);
                 self.chain.moved(to);
@@ -179,6 +188,13 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    /// Says where the filter has led to, if that is further than this.
+    async fn passed(&self, before: Option<Cursor>) {
+        if let Some(cursor) = self.chain.position().filter(|_| self.chain.position() != before) {
+            self.deliver(Ok(Delivery::Passed { cursor }), Some(cursor), 0).await;
+        }
     }
 
     async fn end(&mut self, status: EndStatus, cursor: Option<Cursor>) -> Stop {

@@ -1,6 +1,6 @@
 //! A subscription delivers each event once and in order, whatever happens to its connections.
 
-use headwater_client::{Delivery, Error, StreamName, StreamStart, Subscription};
+use headwater_client::{Delivery, Error, StreamName, StreamStart, SubscribeOptions, Subscription};
 use serde_json::json;
 
 use crate::scripted::{ScriptedNode, cursor};
@@ -23,7 +23,7 @@ async fn offsets(subscription: &mut Subscription, count: usize) -> Vec<u64> {
         match subscription.next().await.expect("more comes").expect("nothing fails") {
             Delivery::Event(event) => found.push(event.offset.value()),
             Delivery::Opened { .. } | Delivery::Lost { .. } | Delivery::Resumed { .. } => {}
-            other @ (Delivery::Gap { .. } | Delivery::End { .. }) => panic!("{other:?}"),
+            other @ (Delivery::Gap { .. } | Delivery::Passed { .. } | Delivery::End { .. }) => panic!("{other:?}"),
         }
     }
     found
@@ -92,6 +92,7 @@ async fn a_gap_is_told_with_its_reason_and_the_stream_goes_on_behind_it() {
             Delivery::Opened { .. } => "opened".to_owned(),
             Delivery::Event(event) => event.offset.to_string(),
             Delivery::Gap { to, reason, .. } => format!("gap to {} ({reason})", to.next),
+            Delivery::Passed { cursor } => format!("passed {}", cursor.next),
             Delivery::End { status } => format!("{status:?}"),
             Delivery::Lost { .. } | Delivery::Resumed { .. } => "reconnected".to_owned(),
         });
@@ -133,4 +134,32 @@ async fn a_stream_that_is_not_there_is_an_error_with_its_code() {
     peer.say(json!({ "op": "err", "id": 1, "code": "stream_not_found", "message": message })).await;
     let error = subscription.next().await.expect("an answer").expect_err("there is no such stream");
     assert_eq!(error.code(), Some(headwater_client::Code::StreamNotFound));
+}
+
+#[tokio::test]
+async fn a_filter_that_leaves_out_the_end_still_tells_how_far_it_came() {
+    let node = ScriptedNode::start().await;
+    let options = SubscribeOptions { types: vec!["event".to_owned()], ..SubscribeOptions::default() };
+    let client = node.client();
+    let (subscription, (mut peer, _)) = tokio::join!(client.subscribe_with(stream(), options), node.welcome());
+    let mut subscription = subscription.expect("connected");
+    peer.subbed(0, false).await;
+    // The filter leaves out 0 to 4, 6 to 8 behind the one event, and then all up to 20.
+    peer.say(json!({ "op": "batch", "id": 1, "prev": null, "cursor": cursor(9), "n": 1 })).await;
+    peer.event(5).await;
+    peer.say(json!({ "op": "mark", "id": 1, "cursor": cursor(20), "head": 20 })).await;
+    peer.say(json!({ "op": "mark", "id": 1, "cursor": cursor(20), "head": 20 })).await;
+    peer.say(json!({ "op": "end", "id": 1, "cursor": cursor(20), "status": "closed" })).await;
+    let mut told = Vec::new();
+    while let Some(delivery) = subscription.next().await {
+        let place = subscription.cursor().map(|cursor| cursor.next.value());
+        told.push((
+            format!("{:?}", delivery.expect("nothing fails")).split([' ', '(']).next().map(str::to_owned),
+            place,
+        ));
+    }
+    let told: Vec<_> = told.iter().map(|(what, place)| (what.as_deref().unwrap_or_default(), *place)).collect();
+    let expected =
+        [("Opened", Some(0)), ("Event", Some(6)), ("Passed", Some(9)), ("Passed", Some(20)), ("End", Some(20))];
+    assert_eq!(told, expected);
 }
