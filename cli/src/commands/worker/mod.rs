@@ -1,5 +1,7 @@
 //! `headwater worker`: any program as a step worker, in any language, without an SDK.
 
+mod drain;
+mod group;
 mod output;
 mod process;
 

@@ -3,33 +3,19 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use headwater_client::{Failed, Step, Unwanted};
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, duplex};
+use tokio::io::{AsyncWriteExt, BufReader, duplex};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 
+use super::drain::{PIECE_BYTES, drain};
+use super::group::Group;
 use super::output;
 use crate::commands::input::json_or_text;
 use crate::exit::{Exit, Failure};
-
-/// Between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// What is copied at a time.
-const PIECE_BYTES: usize = 8 * 1024;
-
-/// How long a program that has exited may be quiet before its output counts as ended, though somebody else, such as a
-/// daemon that it left behind, holds its pipes still.
-const QUIET: Duration = Duration::from_millis(500);
-
-/// How much is read after the exit: more than any pipe holds (1 MiB is the most that Linux gives to an ordinary user).
-const LEFT_BEHIND_BYTES: usize = 1 << 20;
 
 /// The failure of a step whose program was ended because the worker ends.
 const STOPPED: &str = "worker_stopped";
@@ -169,43 +155,6 @@ async fn talk(
     if status.success() { output::result(last) } else { Err(failed(status, &complaint)) }
 }
 
-/// Copies what a process writes, and ends with its exit: after that only what it left in the pipe is read.
-async fn drain(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut exited: watch::Receiver<bool>,
-) -> Result<(), Failed> {
-    let unreadable = |error| Failed::new(format!("the program's output cannot be read: {error}"));
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut left = LEFT_BEHIND_BYTES;
-    let mut running = true;
-    while left > 0 {
-        let read = if running {
-            tokio::select! {
-                read = from.read(&mut piece) => read,
-                _ = exited.wait_for(|exited| *exited) => {
-                    running = false;
-                    continue;
-                }
-            }
-        } else {
-            match timeout(QUIET, from.read(&mut piece)).await {
-                Ok(read) => read,
-                Err(_) => return Ok(()),
-            }
-        };
-        let read = read.map_err(unreadable)?;
-        if read == 0 || to.write_all(&piece[..read]).await.is_err() {
-            // Its end, or nobody listens any more and says why.
-            return Ok(());
-        }
-        if !running {
-            left = left.saturating_sub(read);
-        }
-    }
-    Ok(())
-}
-
 /// A program need not read its input; then there is nothing to wait for.
 async fn feed(mut stdin: ChildStdin, input: &str) {
     let _ = stdin.write_all(input.as_bytes()).await;
@@ -217,45 +166,6 @@ fn failed(status: ExitStatus, complaint: &str) -> Failed {
     let mut failed = Failed::new(format!("the program ended with {status}: {last}")).kind("program_failed");
     failed.failure.details = Some(json!({ "exit_code": status.code(), "stderr": complaint }));
     failed
-}
-
-/// A process and all that it has started, but for what has left its group. Dropping it kills them.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
-    }
-
-    /// Returns when all are gone, which takes no longer than the grace if the system does its part.
-    async fn end(&mut self, child: &mut Child) {
-        if child.id().is_some() {
-            self.signal(Signal::TERM);
-            let _ = timeout(GRACE, child.wait()).await;
-        }
-        // The process may be gone while others of its group are not.
-        self.kill();
-        let _ = child.wait().await;
-    }
-
-    /// Once only: another group may get the number afterwards.
-    fn kill(&mut self) {
-        self.signal(Signal::KILL);
-        self.0 = None;
-    }
-
-    /// A group that is gone cannot be told anything, and need not.
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0 {
-            let _ = kill_process_group(group, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 /// Where a program is: a path as it stands, or the first of that name along `$PATH`.

@@ -1,7 +1,7 @@
 //! Programs as they are: talkative, mute, failing, stubborn, and with children of their own.
 
 use std::future::pending;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
