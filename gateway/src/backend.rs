@@ -13,7 +13,8 @@ use types::{
 
 /// A node, near or far. A request is taken when the method is called, not when its future is first polled, so requests
 /// of one caller reach a stream in the order of the calls. Every answer, also a refusal or a read, was derived from
-/// state that is durable, as `durability` says, by the time it arrives. Dropping a future gives up the answer, never the request.
+/// state that is durable, as `durability` says, by the time it arrives. Dropping a future gives up the answer, never the
+/// request; only a poll is over with it, and what it had not answered goes to others.
 pub trait Backend: Clone + Send + Sync + 'static {
     fn create_stream(&self, tenant: &TenantId, request: CreateStream) -> impl Answer<StreamCreated>;
     fn append(&self, tenant: &TenantId, request: Append) -> impl Answer<Appended>;
@@ -34,10 +35,13 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn runs(&self, tenant: &TenantId, filter: ListRuns) -> impl Answer<RunPage>;
 
     /// Makes a worker known, or changes its queues, and settles what it holds. The same `worker` id again replaces.
+    /// The gateway has checked names and numbers.
     fn attach_worker(&self, tenant: &TenantId, request: AttachWorker) -> impl Answer<Vec<(String, HeldStatus)>>;
     /// Tasks and cancellations for a worker, as many as its free slots allow; waits up to `wait_ms` for the first.
-    /// Counts as a sign of life.
+    /// Counts as a sign of life. A worker is given nothing while none of its polls waits.
     fn poll_worker(&self, tenant: &TenantId, request: PollWorker) -> impl Answer<Vec<WorkerPush>>;
+    /// Tasks that a poll was answered with, but that could not be told to the worker: they go to others.
+    fn return_tasks(&self, tenant: &TenantId, worker: String, tokens: Vec<String>);
     /// The worker's connection is gone. What it holds is kept for it for the reclaim time, then given up.
     fn detach_worker(&self, tenant: &TenantId, worker: String);
     fn chunk(&self, tenant: &TenantId, request: Chunk) -> impl Answer<ChunkTaken>;
@@ -285,12 +289,17 @@ pub struct AttachWorker {
     pub worker: String,
     pub queues: Vec<QueueSlots>,
     pub holding: Vec<Holding>,
+    /// It holds nothing but `holding`: other attempts that it was given by this name are lost.
+    pub holds_nothing_else: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PollWorker {
     pub worker: String,
+    /// Tasks at most.
     pub max: usize,
+    /// Bytes of tasks after which no further one is given; the last may pass this.
+    pub max_bytes: usize,
     pub wait_ms: u64,
 }
 

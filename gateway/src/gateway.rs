@@ -95,8 +95,8 @@ impl<B: Backend> Gateway<B> {
         let mut sockets = self.sockets();
         // Looked at under the lock: a drain tells those that are listed, and lists nobody after.
         self.ready()?;
-        if sockets.len() >= self.limits.connections {
-            let message = format!("the node has its limit of {} sockets", self.limits.connections);
+        if sockets.len() >= self.limits.sockets {
+            let message = format!("the node has its limit of {} sockets", self.limits.sockets);
             return Err(Refusal::new(Code::Unavailable, message).retry_after_ms(1000));
         }
         let number = self.next_socket.fetch_add(1, Ordering::Relaxed);

@@ -23,6 +23,7 @@ mod server;
 mod socket;
 mod stream_tail;
 mod subscription;
+mod worker_terms;
 mod workflow_ref;
 
 pub use limits::Limits;

@@ -8,8 +8,12 @@ pub(crate) const LARGEST_NUMBER: u64 = (1 << 53) - 1;
 /// The bounds of one node's gateway. The defaults are the documented contract; tests make them small.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Sockets at a time. At 10 KiB each this is 500 MB, a node's fair share.
+    /// Connections of every kind at a time: each costs a file of the process.
     pub connections: usize,
+    /// How many of them may be sockets. At 10 KiB each this is 500 MB, a node's fair share.
+    pub sockets: usize,
+    /// Connections of operators: a scraper, a probe, a person.
+    pub admin_connections: usize,
     /// Subscriptions of one socket: a page shows a handful, an agent follows a few dozen.
     pub subscriptions: usize,
     /// Commands and worker answers a socket may have in flight; further ones are not read until some are answered.
@@ -75,7 +79,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 50_000,
+            connections: 51_024,
+            sockets: 50_000,
+            admin_connections: 64,
             subscriptions: 128,
             commands_in_flight: 1024,
             reads_in_flight: 4,

@@ -72,10 +72,10 @@ pub async fn serve<B: Backend + Operator>(
     let metrics = Metrics::new(&options.registry)?;
     let gateway = Gateway::new(backend, options.node, options.limits, options.web, metrics);
     let admin = options.admin.map(|listener| {
-        let router = http::admin_router(&gateway, options.registry);
-        tokio::spawn(accept(Arc::clone(&gateway), listener, Port { router, drains: false }))
+        let port = Port { router: http::admin_router(&gateway, options.registry), kind: Kind::Operators };
+        tokio::spawn(accept(Arc::clone(&gateway), listener, port))
     });
-    let port = Port { router: http::router(&gateway), drains: true };
+    let port = Port { router: http::router(&gateway), kind: Kind::Clients };
     let mut connections = JoinSet::new();
     tokio::select! {
         never = accept_into(&mut connections, &gateway, &listener, &port) => match never {},
@@ -105,8 +105,24 @@ async fn gone<B: Backend>(gateway: &Gateway<B>, connections: &mut JoinSet<()>) {
 #[derive(Clone)]
 struct Port {
     router: Router,
-    /// Whether a drain ends its connections. The admin's go on, so that whoever watches the drain sees it.
-    drains: bool,
+    kind: Kind,
+}
+
+/// Who connects there. A drain ends clients' connections; the operators' go on, so that whoever watches it sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Clients,
+    Operators,
+}
+
+impl Kind {
+    /// Whether one more connection fits, beside `open` that are no sockets.
+    fn has_room<B: Backend>(self, open: usize, gateway: &Gateway<B>) -> bool {
+        match self {
+            Self::Clients => open + gateway.socket_count() < gateway.limits.connections,
+            Self::Operators => open < gateway.limits.admin_connections,
+        }
+    }
 }
 
 async fn accept<B: Backend>(gateway: Arc<Gateway<B>>, listener: TcpListener, port: Port) -> Infallible {
@@ -125,7 +141,7 @@ async fn accept_into<B: Backend>(
         while connections.try_join_next().is_some() {}
         match accepted {
             // More than this is an attack or a mistake; whoever is in keeps working.
-            Ok((stream, _)) if connections.len() >= gateway.limits.connections => drop(stream),
+            Ok((stream, _)) if !port.kind.has_room(connections.len(), gateway) => drop(stream),
             Ok((stream, _)) => {
                 connections.spawn(connection(Arc::clone(gateway), stream, port.clone()));
             }
@@ -159,7 +175,7 @@ async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, por
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let silence = Instant::now() + gateway.limits.header_time;
     let (mut drained, mut over) = (pin!(gateway.drained()), pin!(gateway.over()));
-    let mut drains = port.drains;
+    let mut drains = port.kind == Kind::Clients;
     loop {
         tokio::select! {
             // How a client's connection ends is its own affair.

@@ -1,9 +1,9 @@
 //! The node as a gateway sees it: requests are routed to their partition's driver, answers come back through its gate.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use engine::{Answer, AppendEvents, Command, ProducerStamp, StreamKey, Token};
 use gateway::backend::HeldStatus;
@@ -17,9 +17,11 @@ use tokio::sync::{Semaphore, oneshot};
 use types::{Code, Durability, Offset, PartitionId, Payload, Refusal, RunId, StreamName, TenantId};
 
 use crate::catalogue;
+use crate::dispatcher::{Attempt, TooManyWorkers};
 use crate::fanout::Followed;
 use crate::limits;
 use crate::partition::{AttemptView, Host, Query, Request, answer};
+use crate::polling::Polling;
 use crate::reader::Found;
 use crate::router;
 use crate::translate::{self, cursor};
@@ -148,6 +150,27 @@ async fn answered<T>(taken: Outcome<()>, waiting: oneshot::Receiver<Outcome<T>>)
     })
 }
 
+/// Carries it out whether or not anyone waits for the answer.
+fn answered_anyway<T: Send + 'static>(
+    work: impl Future<Output = Outcome<T>> + Send + 'static,
+) -> impl Future<Output = Outcome<T>> + Send + 'static {
+    let working = tokio::spawn(work);
+    async move {
+        working.await.unwrap_or_else(|_| Err(Refusal::new(Code::OutcomeUnknown, "the node stopped while it was at it")))
+    }
+}
+
+/// Attempts that a worker had and does not speak of any more.
+fn left_out(before: Vec<Attempt>, held: &[Token]) -> Vec<Attempt> {
+    let held: BTreeSet<Attempt> = held.iter().map(|token| (token.run, token.step, token.attempt)).collect();
+    before.into_iter().filter(|attempt| !held.contains(attempt)).collect()
+}
+
+fn too_many_workers() -> Refusal {
+    let message = "the node has no memory for one more worker: let workers serve fewer tasks, or run fewer of them";
+    Refusal::new(Code::TooManyRequests, message).retry_after_ms(limits::WORKERS_PAUSE_MS)
+}
+
 fn token(text: &str) -> Outcome<Token> {
     text.parse().map_err(|error: engine::TokenError| Refusal::new(Code::ForgedToken, error.to_string()))
 }
@@ -274,7 +297,7 @@ impl Backend for NodeBackend {
         request: RegisterWorkflow,
     ) -> impl Future<Output = Outcome<WorkflowRegistered>> + Send + 'static {
         let (this, tenant) = (self.clone(), tenant.clone());
-        async move {
+        let registered = async move {
             let checked = tokio::task::spawn_blocking(move || crate::registration::check(request.source)).await;
             let checked =
                 checked.unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the definition could not be checked")))?;
@@ -292,7 +315,8 @@ impl Backend for NodeBackend {
             });
             let (workflow, created) = registered.await?;
             Ok(WorkflowRegistered { workflow, created, warnings: checked.warnings })
-        }
+        };
+        answered_anyway(registered)
     }
 
     fn workflows(&self, tenant: &TenantId) -> impl Future<Output = Outcome<Vec<WorkflowInfo>>> + Send + 'static {
@@ -394,14 +418,22 @@ impl Backend for NodeBackend {
         tenant: &TenantId,
         request: AttachWorker,
     ) -> impl Future<Output = Outcome<Vec<(String, HeldStatus)>>> + Send + 'static {
-        let (this, tenant) = (self.clone(), tenant.clone());
-        async move {
-            let mut held = Vec::new();
-            let mut current = Vec::new();
-            for holding in &request.holding {
-                let status = match holding.token.parse::<Token>() {
-                    Err(_) => HeldStatus::Superseded,
-                    Ok(token) => match this.attempt(token.clone()).await? {
+        let (host, now) = (self.host.clone(), self.host.now());
+        let attached = host.dispatcher.attach(&request.worker, tenant, &request.queues, now);
+        // What it says it holds is asked for at once; what a node that stopped leaves open is asked for again.
+        let asked: Vec<_> = request
+            .holding
+            .iter()
+            .map(|holding| (holding.token.clone(), holding.token.parse::<Token>().ok()))
+            .map(|(text, token)| (text, token.map(|token| (token.clone(), self.attempt(token)))))
+            .collect();
+        let settled = async move {
+            let before = attached.map_err(|TooManyWorkers| too_many_workers())?;
+            let (mut held, mut current) = (Vec::with_capacity(asked.len()), Vec::new());
+            for (text, asked) in asked {
+                let status = match asked {
+                    None => HeldStatus::Superseded,
+                    Some((token, answer)) => match answer.await? {
                         AttemptView::Superseded => HeldStatus::Superseded,
                         AttemptView::Current { next_sequence } => {
                             current.push(token);
@@ -409,17 +441,13 @@ impl Backend for NodeBackend {
                         }
                     },
                 };
-                held.push((holding.token.clone(), status));
+                held.push((text, status));
             }
-            let (host, now) = (&this.host, this.host.now());
-            // Without slots first, so that what it holds is counted before it is given more.
-            host.send(host.dispatcher.attach(&request.worker, &tenant, Vec::new(), now));
-            for token in &current {
-                host.send(host.dispatcher.claim(&request.worker, token, now));
-            }
-            host.send(host.dispatcher.attach(&request.worker, &tenant, request.queues, now));
+            let lost = if request.holds_nothing_else { left_out(before, &current) } else { Vec::new() };
+            host.send(host.dispatcher.serve(&request.worker, &request.queues, &current, lost, host.now()));
             Ok(held)
-        }
+        };
+        answered_anyway(settled)
     }
 
     fn poll_worker(
@@ -427,19 +455,13 @@ impl Backend for NodeBackend {
         _tenant: &TenantId,
         request: PollWorker,
     ) -> impl Future<Output = Outcome<Vec<WorkerPush>>> + Send + 'static {
-        let host = self.host.clone();
-        async move {
-            let deadline = tokio::time::Instant::now() + Duration::from_millis(request.wait_ms);
-            loop {
-                let polled = host.dispatcher.poll(&request.worker, request.max, host.now());
-                let (pushes, bell) = polled.ok_or_else(|| unknown_worker(&request.worker))?;
-                if !pushes.is_empty() || tokio::time::Instant::now() >= deadline {
-                    return Ok(pushes);
-                }
-                // A ring between the poll and the wait is kept by `notify_one`.
-                drop(tokio::time::timeout_at(deadline, bell.notified()).await);
-            }
-        }
+        let polling = Polling::open(&self.host, request);
+        async move { Ok(polling?.wait().await) }
+    }
+
+    fn return_tasks(&self, _tenant: &TenantId, worker: String, tokens: Vec<String>) {
+        let tokens: Vec<Token> = tokens.iter().filter_map(|text| text.parse().ok()).collect();
+        self.host.send(self.host.dispatcher.give_back(&worker, &tokens, self.host.now()));
     }
 
     fn detach_worker(&self, _tenant: &TenantId, worker: String) {
@@ -464,6 +486,7 @@ impl Backend for NodeBackend {
 
     fn result(&self, _tenant: &TenantId, request: StepResult) -> impl Future<Output = Outcome<()>> + Send + 'static {
         let taken = token(&request.token).map(|token| {
+            self.host.dispatcher.beat(&request.worker, &token, self.host.now());
             let partition = self.partition_of_run(token.run);
             let command = match request.outcome {
                 StepOutcome::Output(output) => Command::CompleteStep { token, output, worker: request.worker },
@@ -515,8 +538,4 @@ impl NodeBackend {
     fn attempt(&self, token: Token) -> impl Future<Output = Outcome<AttemptView>> + Send + 'static + use<> {
         self.query(self.partition_of_run(token.run), |reply| Query::Attempt { token, reply })
     }
-}
-
-fn unknown_worker(worker: &str) -> Refusal {
-    Refusal::new(Code::NotFound, format!("worker {worker} is not attached: send its queues first"))
 }

@@ -90,11 +90,59 @@ pub(crate) fn source(definition: &Definition) -> WorkflowSource {
 fn unknown(wanted: &WorkflowRef, inner: &Inner, tenant: &TenantId) -> Refusal {
     let WorkflowRef { namespace, name, version } = wanted;
     let version = version.as_ref().map_or_else(String::new, |version| format!("@{version}"));
-    let names = inner.names.keys().filter(|(owner, _)| owner == tenant).map(|(_, known)| known.name.as_str());
+    let theirs = || inner.names.keys().filter(|(owner, _)| owner == tenant).map(|(_, known)| known);
+    let mut versions: Vec<_> = theirs()
+        .filter(|known| known.namespace == *namespace && known.name == *name)
+        .filter_map(|known| semver::Version::parse(&known.version).ok())
+        .collect();
+    versions.sort_unstable();
+    if let Some(highest) = versions.last() {
+        let message = format!(
+            "workflow {namespace}/{name} has no version {}: the highest of its {} is {highest}",
+            version.trim_start_matches('@'),
+            versions.len()
+        );
+        return Refusal::new(Code::WorkflowNotFound, message);
+    }
+    let names = theirs().map(|known| known.name.as_str());
     let near = names.map(|known| (strsim::jaro_winkler(known, name), known)).max_by(|(a, _), (b, _)| a.total_cmp(b));
     let hint = near.filter(|(score, _)| *score > 0.8).map_or_else(
         || "`headwater workflow list` shows what is registered".to_owned(),
         |(_, known)| format!("did you mean `{known}`?"),
     );
     Refusal::new(Code::WorkflowNotFound, format!("workflow {namespace}/{name}{version} is not registered: {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalogue() -> Catalogue {
+        let catalogue = Catalogue::default();
+        for version in ["1.9.0", "1.10.0"] {
+            catalogue.publish(&Definition {
+                tenant: TenantId::default(),
+                name: DefinitionName { namespace: "default".into(), name: "tell".into(), version: version.into() },
+                hash: WorkflowHash::from_bytes([0; 32]),
+                source: "".into(),
+                registered: Timestamp::ZERO,
+            });
+        }
+        catalogue
+    }
+
+    #[test]
+    fn what_is_not_registered_is_told_from_what_nearly_is() {
+        let check = |wanted: &str, expect: &str| {
+            let wanted = WorkflowRef::parse(wanted).expect("a name");
+            let refusal = catalogue().find(&TenantId::default(), &wanted).expect_err("it is not there");
+            assert_eq!(refusal.code, Code::WorkflowNotFound);
+            assert!(refusal.message.contains(expect), "{}", refusal.message);
+            refusal.message
+        };
+        let message = check("tell@9.9.9", "default/tell has no version 9.9.9: the highest of its 2 is 1.10.0");
+        assert!(!message.contains("did you mean"), "{message}");
+        check("tel", "default/tel is not registered: did you mean `tell`?");
+        check("unlike", "`headwater workflow list`");
+    }
 }

@@ -44,6 +44,15 @@ pub const RUNS_PER_FORGET: usize = 128;
 pub const DRIVER_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Reads of the log that run at once, each on a thread of its own.
 pub const READS_AT_ONCE: usize = 32;
+/// Files of the log open at once, at most.
+pub const LOG_FILES: u32 = storage::limits::OPEN_FILES;
+/// Files kept for what is neither: the write-ahead log, files being written, the watermark, the doors, the operators'
+/// connections, the runtime.
+pub const RESERVED_FILES: u64 = 128;
+/// With fewer a node would have no room for clients.
+pub const LEAST_OPEN_FILES: u64 = 256;
+/// Connections that are no sockets, besides the sockets.
+pub const HTTP_CONNECTIONS: usize = 1_024;
 /// Connections that the system keeps for us until they are accepted; it caps this by `net.core.somaxconn`, 4,096 as
 /// a rule. One that finds no room tries again after a second.
 pub const CONNECTIONS_NOT_ACCEPTED: u32 = 4_096;
@@ -63,5 +72,9 @@ pub const DISK_FULL_PAUSE_MS: u64 = 1_000;
 pub const DISK_FULL_PATIENCE_MS: u64 = 100;
 /// Attempts that the file of what was handed to workers may name before it is written anew: 1.8 MiB.
 pub const HANDED_KEPT: usize = 65_536;
-/// How long a worker may neither poll nor beat before it counts as gone. Sockets poll at least every 20 s.
+/// How long a worker that holds nothing may neither poll nor beat before it is forgotten.
 pub const WORKER_SILENCE_MS: u64 = 60_000;
+/// Memory for what all workers say about themselves: 50,000 of them with one queue and task each.
+pub const WORKERS_BYTES: usize = 96 * 1024 * 1024;
+/// What a worker is told to wait when there is no memory for it.
+pub const WORKERS_PAUSE_MS: u64 = 5_000;

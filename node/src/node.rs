@@ -25,6 +25,7 @@ use crate::dispatcher::{Attempt, Dispatcher, Handed, Settings};
 use crate::fanout::Fanout;
 use crate::limits;
 use crate::metrics::{Metrics, Registry};
+use crate::open_files::OpenFiles;
 use crate::partition::{Driver, Host, Lane, LaneError, LaneLimits, Mailbox, Notice, Release, Request, StateMemory};
 use crate::retention::{Retention, RetentionSettings};
 use crate::router;
@@ -73,6 +74,17 @@ impl Node {
     /// Opens the data directory and is ready when this returns. Must be called on a tokio runtime.
     pub async fn start(config: Config) -> Result<RunningNode, NodeError> {
         let began = Instant::now();
+        let files = OpenFiles::claim(config.gateway.max_connections)
+            .map_err(|error| NodeError::Setup { what: error.to_string() })?;
+        if files.sockets < config.gateway.max_connections {
+            let (limit, asked, sockets) = (files.limit, config.gateway.max_connections, files.sockets);
+            tracing::warn!(
+                limit,
+                asked,
+                sockets,
+                "the limit of open files (`ulimit -n`) allows fewer sockets than asked"
+            );
+        }
         // A door that is taken is found out before the log is touched.
         let listener = listen(config.listen)?;
         let admin = listen(config.admin_listen)?;
@@ -81,7 +93,7 @@ impl Node {
         let registry = Registry::new();
         let settings = config.clone();
         let metrics_registry = registry.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&settings, &metrics_registry, fatal_sender)).await;
+        let opened = tokio::task::spawn_blocking(move || open(&settings, files, &metrics_registry, fatal_sender)).await;
         let opened = opened.map_err(|error| NodeError::Setup { what: error.to_string() })??;
         let Opened { host, lanes, handed, report } = opened;
         let drivers = start_drivers(&host, lanes, handed.as_ref(), config.driver_threads.get())?;
@@ -93,7 +105,7 @@ impl Node {
         let alarm = tokio::spawn(ring_alarms(host.clone()));
         let watch = tokio::spawn(disk::watch(host.space.clone(), host.metrics.clone()));
         let (stop, stopped) = watch::channel(false);
-        let options = gateway_options(&config, admin, registry);
+        let options = gateway_options(&config, files, admin, registry);
         let doors = tokio::spawn(gateway::serve(listener, backend.clone(), options, until(stopped)));
         let ready_after = began.elapsed();
         host.metrics.ready_ms.set(i64::try_from(ready_after.as_millis()).unwrap_or(i64::MAX));
@@ -214,10 +226,15 @@ struct Opened {
     report: OpenReport,
 }
 
-fn open(config: &Config, registry: &Registry, fatal: watch::Sender<Option<String>>) -> Result<Opened, NodeError> {
+fn open(
+    config: &Config,
+    files: OpenFiles,
+    registry: &Registry,
+    fatal: watch::Sender<Option<String>>,
+) -> Result<Opened, NodeError> {
     let tell = fatal.clone();
     let on_fatal = Arc::new(move |what: &str| drop(tell.send_replace(Some(what.to_owned()))));
-    let options = storage_options(config, on_fatal);
+    let options = storage_options(config, files, on_fatal);
     let (log, report) = RocksLog::open(&config.data_dir, &options)?;
     log.register(registry).map_err(|what| NodeError::Setup { what })?;
     let token_key = data_dir::token_key(&config.data_dir)
@@ -407,7 +424,13 @@ fn dispatcher_settings(config: &Config) -> Settings {
         Some(pause) => (pause.pause_depth, pause.resume_depth),
         None => (config.queue.max_depth, config.queue.max_depth.saturating_sub(1)),
     };
-    Settings { reclaim_ms: config.reclaim_ms, silence_ms: limits::WORKER_SILENCE_MS, pause_at, resume_at }
+    Settings {
+        reclaim_ms: config.reclaim_ms,
+        silence_ms: limits::WORKER_SILENCE_MS,
+        workers_bytes: limits::WORKERS_BYTES,
+        pause_at,
+        resume_at,
+    }
 }
 
 fn retention_settings(config: &Config) -> RetentionSettings {
@@ -428,7 +451,7 @@ fn scrub_settings(config: &Config) -> ScrubSettings {
     ScrubSettings { bytes_per_second: settings.bytes_per_second, every: Duration::from_millis(settings.every_ms) }
 }
 
-fn storage_options(config: &Config, on_fatal: storage::OnFatal) -> storage::Options {
+fn storage_options(config: &Config, files: OpenFiles, on_fatal: storage::OnFatal) -> storage::Options {
     storage::Options {
         partitions: config.partitions,
         history_seed: router::random_u32(),
@@ -437,16 +460,18 @@ fn storage_options(config: &Config, on_fatal: storage::OnFatal) -> storage::Opti
         segment_ms: config.storage.segment_age_ms,
         tail_bytes: config.storage.tail_bytes,
         reserve: storage::Reserve { floor_bytes: config.storage.floor_bytes, ..storage::Reserve::default() },
+        open_files: files.log,
         on_fatal: Some(on_fatal),
         ..storage::Options::default()
     }
 }
 
-fn gateway_options(config: &Config, admin: TcpListener, registry: Registry) -> gateway::Options {
+fn gateway_options(config: &Config, files: OpenFiles, admin: TcpListener, registry: Registry) -> gateway::Options {
     let (settings, limits) = (&config.gateway, gateway::Limits::default());
     let drain = Duration::from_millis(config.drain_ms);
     let limits = gateway::Limits {
-        connections: settings.max_connections,
+        connections: files.connections,
+        sockets: files.sockets,
         subscriptions: settings.max_subscriptions,
         commands_in_flight: settings.max_commands_in_flight,
         message_bytes: settings.max_message_bytes,

@@ -111,8 +111,9 @@ pub struct AppendCommand {
     pub producer: Option<ProducerId>,
     #[serde(default)]
     pub epoch: u64,
-    #[serde(default)]
-    pub seq: u64,
+    /// Given exactly when `producer` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

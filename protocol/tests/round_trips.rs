@@ -58,6 +58,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         |(n, stream, data, producer, (epoch, seq))| {
             let data = RawValue::from_string(data).expect("valid JSON");
             let producer = producer.map(|id| ProducerId::new(&id).expect("made to be valid"));
+            let seq = producer.is_some().then_some(seq);
             let command = Command::Append(AppendCommand { stream, data, producer, epoch, seq });
             ClientFrame::Cmd(Cmd { n, command })
         },

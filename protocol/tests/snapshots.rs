@@ -82,7 +82,7 @@ fn what_a_subscriber_says() {
 #[test]
 fn what_a_client_commands() {
     let producer = Some(ProducerId::new("p-1").expect("valid"));
-    let append = AppendCommand { stream: stream("a"), data: raw(r#"{"x": 1}"#), producer, epoch: 2, seq: 9 };
+    let append = AppendCommand { stream: stream("a"), data: raw(r#"{"x": 1}"#), producer, epoch: 2, seq: Some(9) };
     assert_snapshot!(command(7, Command::Append(append)), @r#"{"op":"cmd","n":7,"type":"append","stream":"a","data":{"x": 1},"producer":"p-1","epoch":2,"seq":9}"#);
     let start = StartCommand {
         workflow: "acme/draft@1.0.0".into(),

@@ -29,6 +29,9 @@ pub const AWAITED_APPENDS: u64 = 512;
 /// How long it is put off for them at most: a bound for a very busy machine, writing them takes far less.
 pub const SYNC_PATIENCE: Duration = Duration::from_micros(300);
 
+/// Files of the database open at once: a thousandth of a terabyte each.
+pub const OPEN_FILES: u32 = 1024;
+
 /// Recent blocks kept for live followers, for the whole node.
 pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
 

@@ -13,6 +13,7 @@ use crate::codec::Damage;
 use crate::error::OpenError;
 use crate::format::{DataDirectory, DirectoryLock, Found, io_error, sync_folder};
 use crate::keys::{Family, MetaKey};
+use crate::limits;
 use crate::recovery::{Followed, directory, follow, history, no_row_ahead, store_error};
 use crate::rocks::RocksStore;
 use crate::salvage::Salvage;
@@ -101,7 +102,7 @@ impl Repair {
         let io = |error| io_error(&self.directory.path, &error);
         let copy = self.keep_copy().map_err(io)?;
         let place = self.directory.log().display().to_string();
-        let store = RocksStore::open(&self.directory.log()).map_err(store_error(&place))?;
+        let store = RocksStore::open(&self.directory.log(), limits::OPEN_FILES).map_err(store_error(&place))?;
         let partitions = directory(&store)?.partitions;
         let (mut batch, mut ends) = (Batch::default(), Vec::new());
         for partition in partitions.partitions() {

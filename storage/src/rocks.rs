@@ -13,6 +13,7 @@ use rocksdb::{
 };
 
 use crate::keys::Family;
+use crate::limits;
 use crate::store::{Batch, Change, Entry, Scan, Store, StoreError};
 
 /// A full memtable becomes a file. Together with `MAX_WAL_BYTES` it bounds how much an opening has to read back, at
@@ -25,8 +26,6 @@ const ALL_MEMTABLES_BYTES: usize = 96 * 1024 * 1024;
 const RECYCLED_WALS: usize = 8;
 /// Blocks of files and their indexes, for all families. Scans do not fill it.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
-/// Files open at once: a thousandth of a terabyte each.
-const OPEN_FILES: i32 = 1024;
 const READAHEAD_BYTES: usize = 2 * 1024 * 1024;
 const READAHEAD_FROM_BYTES: usize = 64 * 1024;
 /// Protects each key in memory and in cached blocks with 8 bytes of its own. The crate has no setters for these.
@@ -78,7 +77,7 @@ fn store_error(error: &Error) -> StoreError {
     }
 }
 
-fn database_options() -> Options {
+fn database_options(open_files: u32) -> Options {
     let mut options = Options::default();
     options.set_atomic_flush(true);
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
@@ -86,7 +85,7 @@ fn database_options() -> Options {
     options.set_max_total_wal_size(MAX_WAL_BYTES);
     options.set_db_write_buffer_size(ALL_MEMTABLES_BYTES);
     options.set_paranoid_checks(true);
-    options.set_max_open_files(OPEN_FILES);
+    options.set_max_open_files(i32::try_from(open_files).unwrap_or(i32::MAX));
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1024 * 1024);
     options.set_keep_log_file_num(4);
@@ -133,16 +132,16 @@ fn families() -> Result<Vec<ColumnFamilyDescriptor>, Error> {
 
 impl RocksStore {
     /// Makes a database where there is none.
-    pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
-        let mut options = database_options();
+    pub(crate) fn create(path: &Path, open_files: u32) -> Result<Self, StoreError> {
+        let mut options = database_options(open_files);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_error_if_exists(true);
         Self::open_with(&options, path)
     }
 
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_with(&database_options(), path)
+    pub(crate) fn open(path: &Path, open_files: u32) -> Result<Self, StoreError> {
+        Self::open_with(&database_options(open_files), path)
     }
 
     fn open_with(options: &Options, path: &Path) -> Result<Self, StoreError> {
@@ -152,7 +151,7 @@ impl RocksStore {
 
     /// Changes nothing on the disk: what the write-ahead log holds is read into memory, and no diary is kept.
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        let mut options = database_options();
+        let mut options = database_options(limits::OPEN_FILES);
         options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Fatal, |_, _| {}));
         let opened = families().and_then(|families| DB::open_cf_descriptors_read_only(&options, path, families, false));
         opened.map(Self::over).map_err(|error| store_error(&error))
@@ -298,7 +297,7 @@ mod tests {
     #[test]
     fn the_store_tells_how_it_is_doing() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = RocksStore::create(&folder.path().join("log")).expect("made");
+        let store = RocksStore::create(&folder.path().join("log"), crate::limits::OPEN_FILES).expect("made");
         let before = store.health();
         assert!(before.memtable_bytes > 0 && before.file_bytes == 0, "{before:?}");
         let mut batch = Batch::default();

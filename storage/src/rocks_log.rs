@@ -50,6 +50,8 @@ pub struct Options {
     pub unsaved_bytes: u64,
     /// Recent blocks kept in memory for live readers, over all partitions.
     pub tail_bytes: usize,
+    /// Files of the database open at once; it needs some 50 besides.
+    pub open_files: u32,
     /// Appends that may wait or be in flight, and their bytes: beyond it `append` blocks.
     pub queue_batches: usize,
     pub queue_bytes: usize,
@@ -71,6 +73,7 @@ impl Default for Options {
             segment_ms: limits::SEGMENT_MS,
             unsaved_bytes: limits::UNSAVED_BYTES,
             tail_bytes: limits::TAIL_BYTES,
+            open_files: limits::OPEN_FILES,
             queue_batches: limits::QUEUE_BATCHES,
             queue_bytes: limits::QUEUE_BYTES,
             watermark_ms: limits::WATERMARK_MS,
@@ -152,7 +155,7 @@ impl RocksLog {
             create(&directory, options)?;
         }
         let (file, before) = open_watermark(&directory)?;
-        let found = Existing::open(&directory, before)?;
+        let found = Existing::open(&directory, before, options.open_files)?;
         let report = OpenReport { created, elapsed: started.elapsed(), ..found.report() };
         let (log, term) = found.serve(&directory, file, (lock, space), options)?;
         Ok((log, OpenReport { term, elapsed: started.elapsed(), ..report }))
@@ -215,7 +218,7 @@ fn open_watermark(directory: &DataDirectory) -> Result<(WatermarkFile, Watermark
 fn create(directory: &DataDirectory, options: &Options) -> Result<(), OpenError> {
     directory.begin()?;
     let place = directory.log().display().to_string();
-    let store = RocksStore::create(&directory.log()).map_err(store_error(&place))?;
+    let store = RocksStore::create(&directory.log(), options.open_files).map_err(store_error(&place))?;
     let histories: Vec<_> =
         options.partitions.partitions().map(|partition| history(options.history_seed, partition)).collect();
     store.write(&initial(&histories)).and_then(|()| store.sync()).map_err(store_error(&place))?;
@@ -236,7 +239,7 @@ struct Existing {
 }
 
 impl Existing {
-    fn open(directory: &DataDirectory, watermark: Watermark) -> Result<Self, OpenError> {
+    fn open(directory: &DataDirectory, watermark: Watermark, open_files: u32) -> Result<Self, OpenError> {
         let io = |error| io_error(&directory.path, &error);
         let (files, wal_bytes) = directory.wal_files().map_err(io)?;
         let salvage = if watermark.clean {
@@ -246,7 +249,7 @@ impl Existing {
             Salvage::scan(&directory.kept_aside().map_err(io)?, &watermark).map_err(io)?
         };
         let place = directory.log().display().to_string();
-        let store = Arc::new(RocksStore::open(&directory.log()).map_err(store_error(&place))?);
+        let store = Arc::new(RocksStore::open(&directory.log(), open_files).map_err(store_error(&place))?);
         let recovered = recover(&*store, &watermark, &salvage.claims)?;
         let end = |partition: PartitionId| recovered.views[partition.value() as usize].durable();
         let (blocks, records) = salvage.beyond(end);

@@ -32,10 +32,18 @@ impl<B: Backend> State<B> {
             let message = format!("{stream} belongs to the node: use another first segment than `runs` and `system`");
             return Err(Refusal::new(Code::ReservedName, message));
         }
+        let producer = match (producer, seq) {
+            (Some(id), Some(seq)) => Some(Producer { id, epoch, seq }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                let message = "an append has both `producer` and `seq`, or neither";
+                return Err(Refusal::new(Code::BadMessage, message));
+            }
+        };
         let request = Append {
             stream,
             events: vec![self.payload(data, "the event")?],
-            producer: producer.map(|id| Producer { id, epoch, seq }),
+            producer,
             expected: None,
             sequence: None,
             create: true,

@@ -11,6 +11,7 @@ use super::state::State;
 use crate::backend::{AttachWorker, Backend, Chunk, ChunkTaken, PollWorker, StepOutcome, StepResult, WorkerPush};
 use crate::limits::millis;
 use crate::recourse::{Recourse, recourse};
+use crate::worker_terms;
 
 /// Tasks that one poll brings at most, whatever a worker says about its slots.
 const MOST_TASKS: usize = 1024;
@@ -33,6 +34,9 @@ enum Poll {
 
 impl<B: Backend> State<B> {
     pub(super) fn work(&mut self, work: Work) {
+        if let Err(refusal) = worker_terms::check(&work.queues, &work.holding) {
+            return self.complain(refusal);
+        }
         let slots = work.queues.iter().map(|queue| queue.slots as usize).sum::<usize>().clamp(1, MOST_TASKS);
         if let Some(worker) = &mut self.worker {
             worker.slots = slots;
@@ -40,7 +44,13 @@ impl<B: Backend> State<B> {
             self.gateway.metrics.workers.inc();
             self.worker = Some(Worker { slots, poll: Poll::Unattached });
         }
-        let request = AttachWorker { worker: self.session.clone(), queues: work.queues, holding: work.holding };
+        let request = AttachWorker {
+            worker: self.session.clone(),
+            queues: work.queues,
+            holding: work.holding,
+            // The name is as new as the connection, so there is nothing else; said again, tasks may be under way.
+            holds_nothing_else: false,
+        };
         let answer = self.gateway.backend.attach_worker(&self.tenant, request);
         self.in_flight += 1;
         self.pending.push(async move { Outcome::Attached { result: answer.await } });
@@ -72,14 +82,15 @@ impl<B: Backend> State<B> {
 
     /// Asks for tasks if it is time and there is room to say them. A node that goes away gives out none.
     pub(super) fn poll_work(&mut self) {
-        let room = self.out.len() < self.gateway.limits.unsent_bytes && !self.is_leaving();
+        let room = self.gateway.limits.unsent_bytes.saturating_sub(self.out.len());
+        let gives = room > 0 && !self.is_leaving();
         let Some(worker) = &mut self.worker else { return };
-        if worker.poll != Poll::Due || !room {
+        if worker.poll != Poll::Due || !gives {
             return;
         }
         worker.poll = Poll::Waiting;
         let wait_ms = millis(self.gateway.limits.poll_time);
-        let request = PollWorker { worker: self.session.clone(), max: worker.slots, wait_ms };
+        let request = PollWorker { worker: self.session.clone(), max: worker.slots, max_bytes: room, wait_ms };
         let answer = self.gateway.backend.poll_worker(&self.tenant, request);
         self.pending.push(async move { Outcome::Polled { result: answer.await } });
     }

@@ -2,6 +2,7 @@
 
 mod body;
 mod cross_origin;
+mod delivery;
 mod health;
 mod operator;
 mod pins;

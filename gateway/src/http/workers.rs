@@ -1,5 +1,7 @@
 //! `/v1/workers`: what a worker does that has no socket. It names itself, and asks again and again.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -11,11 +13,13 @@ use types::TenantId;
 
 use super::Shared;
 use super::body::{answer, json, payload};
+use super::delivery::{Delivery, delivered};
 use crate::auth;
 use crate::backend::{AttachWorker, Backend, Chunk, PollWorker, StepOutcome, StepResult, WorkerPush};
 use crate::error::Problem;
 use crate::gateway::Gateway;
 use crate::limits::millis;
+use crate::worker_terms;
 
 /// Tasks in one answer, when nobody says how many, and at most.
 const TASKS: usize = 16;
@@ -27,8 +31,8 @@ const MOST_TASKS: usize = 1024;
 struct PollBody {
     worker: String,
     queues: Option<Vec<QueueSlots>>,
-    #[serde(default)]
-    holding: Vec<Holding>,
+    /// All that it holds; `None`: it says nothing about that.
+    holding: Option<Vec<Holding>>,
     max: Option<usize>,
     wait_ms: Option<u64>,
 }
@@ -49,9 +53,13 @@ struct HeldJson {
 pub(super) async fn poll<B: Backend>(State(gateway): Shared<B>, request: Request) -> Result<Response, Problem> {
     let body: PollBody = json(request, gateway.limits.event_bytes, &gateway.limits).await?;
     let tenant = auth::principal().tenant;
+    worker_terms::check_name(&body.worker)?;
     let mut found = PollAnswer::default();
     if let Some(queues) = body.queues {
-        let request = AttachWorker { worker: body.worker.clone(), queues, holding: body.holding };
+        let holds_nothing_else = body.holding.is_some();
+        let holding = body.holding.unwrap_or_default();
+        worker_terms::check(&queues, &holding)?;
+        let request = AttachWorker { worker: body.worker.clone(), queues, holding, holds_nothing_else };
         let held = gateway.backend.attach_worker(&tenant, request).await?;
         found.held = held.into_iter().map(|(token, status)| HeldJson { token, status }).collect();
     }
@@ -59,13 +67,19 @@ pub(super) async fn poll<B: Backend>(State(gateway): Shared<B>, request: Request
     // What became of held tasks is not kept waiting for new ones.
     let wait_ms = if found.held.is_empty() { body.wait_ms.unwrap_or(longest).min(longest) } else { 0 };
     let max = body.max.unwrap_or(TASKS).clamp(1, MOST_TASKS);
-    for push in pushes(&gateway, &tenant, PollWorker { worker: body.worker, max, wait_ms }).await? {
+    let (node, owner, worker) = (Arc::clone(&gateway), tenant.clone(), body.worker.clone());
+    let mut delivery = Delivery::new(move |tokens| node.backend.return_tasks(&owner, worker, tokens));
+    let request = PollWorker { worker: body.worker, max, max_bytes: gateway.limits.response_bytes, wait_ms };
+    for push in pushes(&gateway, &tenant, request).await? {
         match push {
-            WorkerPush::Task(task) => found.tasks.push(task),
+            WorkerPush::Task(task) => {
+                delivery.tokens.push(task.token.clone());
+                found.tasks.push(task);
+            }
             WorkerPush::Cancel { token } => found.cancel.push(token),
         }
     }
-    Ok(answer(StatusCode::OK, &found))
+    Ok(delivered(answer(StatusCode::OK, &found), delivery))
 }
 
 async fn pushes<B: Backend>(
@@ -90,6 +104,7 @@ struct HeartbeatBody {
 
 pub(super) async fn heartbeat<B: Backend>(State(gateway): Shared<B>, request: Request) -> Result<Response, Problem> {
     let HeartbeatBody { worker, token } = json(request, gateway.limits.event_bytes, &gateway.limits).await?;
+    worker_terms::check_name(&worker)?;
     gateway.backend.beat(&auth::principal().tenant, worker, token).await?;
     Ok(answer(StatusCode::OK, &json!({})))
 }
@@ -105,6 +120,7 @@ struct ChunkBody {
 
 pub(super) async fn chunk<B: Backend>(State(gateway): Shared<B>, request: Request) -> Result<Response, Problem> {
     let body: ChunkBody = json(request, gateway.limits.message_bytes, &gateway.limits).await?;
+    worker_terms::check_name(&body.worker)?;
     let data = payload(body.data, "the chunk", &gateway.limits)?;
     let request = Chunk { worker: body.worker, token: body.token, seq: body.seq, data };
     let taken = gateway.backend.chunk(&auth::principal().tenant, request).await?;
@@ -141,6 +157,7 @@ pub(super) async fn fail<B: Backend>(State(gateway): Shared<B>, request: Request
 }
 
 async fn result<B: Backend>(gateway: &Gateway<B>, result: StepResult) -> Result<Response, Problem> {
+    worker_terms::check_name(&result.worker)?;
     gateway.backend.result(&auth::principal().tenant, result).await?;
     Ok(answer(StatusCode::OK, &json!({})))
 }

@@ -2,6 +2,8 @@
 
 #[path = "operator.rs"]
 mod operator;
+#[path = "producers.rs"]
+mod producers;
 #[path = "samples.rs"]
 pub(crate) mod samples;
 
@@ -48,6 +50,7 @@ struct State {
     runs: BTreeMap<RunId, RunInfo>,
     keys: HashMap<String, RunId>,
     workflows: Vec<WorkflowSource>,
+    polled: Vec<usize>,
     workers: HashMap<String, VecDeque<WorkerPush>>,
     calls: Vec<String>,
     not_ready: Option<Refusal>,
@@ -195,6 +198,16 @@ impl Fake {
         self.change(|state| state.workers.get_mut(worker).expect("attached").push_back(push));
     }
 
+    /// The same for several at once.
+    pub(crate) fn give_all(&self, worker: &str, pushes: impl IntoIterator<Item = WorkerPush>) {
+        self.change(|state| state.workers.get_mut(worker).expect("attached").extend(pushes));
+    }
+
+    /// How many pushes each poll brought that brought any.
+    pub(crate) fn polled(&self) -> Vec<usize> {
+        self.state().polled.clone()
+    }
+
     /// The workers that are attached.
     pub(crate) fn workers(&self) -> Vec<String> {
         self.state().workers.keys().cloned().collect()
@@ -325,31 +338,6 @@ impl State {
         let events = &self.streams[&request.stream].events[start..];
         let events = events.iter().take(request.max_events).take_while(fits).cloned().collect();
         Ok(ReadReply { events, info })
-    }
-}
-
-impl Stream {
-    /// `Ok(false)`: it was there before.
-    fn admits(&self, producer: &Producer) -> Result<bool, Refusal> {
-        if self.closed_by.as_ref() == Some(producer) {
-            return Ok(false);
-        }
-        let gap = |expected: u64| {
-            let refusal = Refusal::new(Code::ProducerGap, format!("{} came, {expected} is next", producer.seq));
-            refusal.detail("expected", expected).detail("received", producer.seq)
-        };
-        match self.producers.get(producer.id.as_str()) {
-            Some(&(epoch, _)) if producer.epoch < epoch => {
-                Err(Refusal::new(Code::ProducerFenced, "an old epoch").detail("epoch", epoch))
-            }
-            Some(&(epoch, last)) if producer.epoch == epoch => match producer.seq {
-                seq if seq <= last => Ok(false),
-                seq if seq == last + 1 => Ok(true),
-                _ => Err(gap(last + 1)),
-            },
-            Some(_) | None if producer.seq == 0 => Ok(true),
-            Some(_) | None => Err(gap(0)),
-        }
     }
 }
 
@@ -538,18 +526,34 @@ impl Backend for Fake {
             let until = Instant::now() + Duration::from_millis(request.wait_ms);
             let mut changed = fake.inner.changed.subscribe();
             loop {
-                let pushes: Vec<_> = {
+                let pushes = {
                     let mut state = fake.state();
                     let unknown = || Refusal::new(Code::NotFound, "no such worker");
                     let queue = state.workers.get_mut(&request.worker).ok_or_else(unknown)?;
-                    let most = queue.len().min(request.max);
-                    queue.drain(..most).collect()
+                    let mut bytes = 0;
+                    let room = |push: &WorkerPush| {
+                        let fits = bytes < request.max_bytes;
+                        if let WorkerPush::Task(task) = push {
+                            bytes += task.input.get().len();
+                        }
+                        fits
+                    };
+                    let most = queue.iter().take(request.max).map(room).take_while(|fits| *fits).count();
+                    let pushes: Vec<_> = queue.drain(..most).collect();
+                    if !pushes.is_empty() {
+                        state.polled.push(pushes.len());
+                    }
+                    pushes
                 };
                 if !pushes.is_empty() || timeout_at(until, changed.changed()).await.is_err() {
                     return Ok(pushes);
                 }
             }
         }
+    }
+
+    fn return_tasks(&self, _: &TenantId, worker: String, tokens: Vec<String>) {
+        self.state().calls.push(format!("return {worker} {}", tokens.join(" ")));
     }
 
     fn detach_worker(&self, _: &TenantId, worker: String) {

@@ -53,6 +53,20 @@ async fn a_producer_is_deduplicated() {
 }
 
 #[tokio::test]
+async fn a_producer_that_forgets_to_count_is_refused() {
+    let server = Server::start().await;
+    let mut client = Client::connect(server.address).await;
+    for (n, given) in [(1, r#""producer":"p""#), (2, r#""producer":"p","epoch":1"#), (3, r#""seq":1"#)] {
+        client.say(format!(r#"{{"op":"cmd","n":{n},"type":"append","stream":"a","data":1,{given}}}"#)).await;
+        match client.frame().await {
+            ServerFrame::Refused { n: refused, code: Code::BadMessage, .. } => assert_eq!(refused, n),
+            other => panic!("{given}: {other:?}"),
+        }
+    }
+    assert_eq!(server.fake.head("a"), 0);
+}
+
+#[tokio::test]
 async fn what_cannot_be_taken_is_refused_and_the_connection_goes_on() {
     let server = Server::start().await;
     let mut client = Client::connect(server.address).await;

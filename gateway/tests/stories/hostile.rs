@@ -231,7 +231,7 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn more_sockets_than_the_limit_are_sent_elsewhere() {
-    let server = Server::with(Limits { connections: 1, ..quick() }).await;
+    let server = Server::with(Limits { sockets: 1, ..quick() }).await;
     let _first = Client::connect(server.address).await;
     let mut second = TcpStream::connect(server.address).await.expect("connects");
     let upgrade = "GET /v1/ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\

@@ -1,6 +1,7 @@
 //! Workers: over a socket, and over HTTP.
 
-use gateway::backend::WorkerPush;
+use gateway::Limits;
+use gateway::backend::{Task, WorkerPush};
 use protocol::{HeldStatus, ServerFrame};
 use serde_json::json;
 use types::{Code, Durability};
@@ -8,7 +9,7 @@ use types::{Code, Durability};
 use crate::common::client::Client;
 use crate::common::fake::samples::task;
 use crate::common::http::post;
-use crate::common::{Server, until};
+use crate::common::{Server, quick, until};
 
 const QUEUES: &str = r#"[{"name":"default","tasks":["draft"],"slots":4}]"#;
 
@@ -115,4 +116,46 @@ async fn a_worker_without_a_socket_polls() {
     let unknown = say("poll", r#"{"worker":"nobody"}"#).await;
     assert_eq!((unknown.status, unknown.problem()), (404, "not_found".into()));
     assert_eq!(server.fake.calls(), ["chunk t1 0", "beat t1", "result t1", "result t1", "result stale"]);
+}
+
+#[tokio::test]
+async fn what_a_worker_says_about_itself_is_bounded_on_every_way_in() {
+    let server = Server::start().await;
+    let too_many = r#"[{"name":"q","tasks":["t"],"slots":1025}]"#;
+    let mut client = Client::connect(server.address).await;
+    client.say(format!(r#"{{"op":"work","queues":{too_many}}}"#)).await;
+    assert!(matches!(client.frame().await, ServerFrame::Err { code: Code::BadRequest, id: None, .. }));
+    assert!(server.fake.workers().is_empty());
+
+    let long = "w".repeat(100_000);
+    for path in ["poll", "heartbeat", "chunk", "complete", "fail"] {
+        for name in ["", &long] {
+            let mut body = json!({ "worker": name });
+            match path {
+                "heartbeat" => body["token"] = json!("t1"),
+                "chunk" => body = json!({ "worker": name, "token": "t1", "seq": 0, "data": 1 }),
+                "complete" => body = json!({ "worker": name, "token": "t1", "output": 1 }),
+                "fail" => body = json!({ "worker": name, "token": "t1", "failure": { "message": "no" } }),
+                _ => {}
+            }
+            let answer = post(server.address, &format!("/v1/workers/{path}"), &body.to_string()).await;
+            assert_eq!((answer.status, answer.problem()), (400, "invalid_name".to_owned()), "{path}");
+        }
+    }
+    assert!(server.fake.calls().is_empty(), "nothing of it reached the node");
+}
+
+#[tokio::test]
+async fn a_worker_is_given_no_more_at_a_time_than_the_limit_of_unsent_bytes() {
+    let server = Server::with(Limits { unsent_bytes: 1024, ..quick() }).await;
+    let (mut client, worker) = working(&server, "[]").await;
+    let large = |token: &str| {
+        let input = serde_json::value::RawValue::from_string(format!("\"{}\"", "x".repeat(2000))).expect("JSON");
+        WorkerPush::Task(Task { input, ..task(token) })
+    };
+    server.fake.give_all(&worker, ["t1", "t2", "t3"].map(large));
+    for token in ["t1", "t2", "t3"] {
+        assert!(matches!(client.frame().await, ServerFrame::Task(task) if task.token == token));
+    }
+    assert_eq!(server.fake.polled(), [1, 1, 1], "one that does not read has one of them in memory");
 }

@@ -5,18 +5,21 @@ mod handed;
 mod queues;
 mod state;
 mod task;
+#[cfg(test)]
+mod tests;
+mod worker;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Command, Effect, Token};
-use gateway::backend::QueueSlots;
-use gateway::backend::WorkerPush;
+use gateway::backend::{QueueSlots, WorkerPush};
 use tokio::sync::Notify;
 use types::{PartitionId, TenantId, Timestamp};
 
 pub(crate) use handed::{Attempt, Handed};
-pub(crate) use state::{Settings, State};
+pub(crate) use state::{Settings, State, TooManyWorkers};
+pub(crate) use worker::Room;
 
 /// Commands that the node owes a partition because of what happened here.
 pub(crate) type Owed = Vec<(PartitionId, Command)>;
@@ -27,8 +30,6 @@ pub(crate) struct Dispatcher {
     state: Mutex<State>,
     /// Taken after `state`.
     handed: Mutex<Handed>,
-    /// Wakes a worker that waits for its outbox.
-    bells: Mutex<HashMap<String, Arc<Notify>>>,
     /// Wakes the alarm when an earlier deadline came in.
     alarm: Notify,
 }
@@ -36,7 +37,7 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     pub(crate) fn new(settings: Settings, handed: Handed) -> Self {
         let (state, handed) = (Mutex::new(State::new(settings)), Mutex::new(handed));
-        Self { state, handed, bells: Mutex::default(), alarm: Notify::new() }
+        Self { state, handed, alarm: Notify::new() }
     }
 
     /// What a recovery found to be owed: maybe somebody holds it still, unless it is `known` what was handed to workers,
@@ -63,45 +64,82 @@ impl Dispatcher {
         self.settle(state)
     }
 
-    pub(crate) fn attach(&self, worker: &str, tenant: &TenantId, queues: Vec<QueueSlots>, now: Timestamp) -> Owed {
-        let bell =
-            self.bells.lock().unwrap_or_else(PoisonError::into_inner).entry(worker.to_owned()).or_default().clone();
-        let mut state = self.lock();
-        state.attach(worker, tenant, queues, now);
-        let owed = self.settle(state);
-        bell.notify_waiters();
-        owed
+    /// A worker is there; it serves nothing yet. Answers with the attempts that it has by its name, from before.
+    pub(crate) fn attach(
+        &self,
+        worker: &str,
+        tenant: &TenantId,
+        queues: &[QueueSlots],
+        now: Timestamp,
+    ) -> Result<Vec<Attempt>, TooManyWorkers> {
+        self.lock().attach(worker, tenant, queues, now)
     }
 
-    /// A worker says that it holds this attempt, and the kernel agrees.
-    pub(crate) fn claim(&self, worker: &str, token: &Token, now: Timestamp) -> Owed {
+    /// The worker said what it holds and serves: `claimed` is its own, `disclaimed` is nobody's any more.
+    pub(crate) fn serve(
+        &self,
+        worker: &str,
+        queues: &[QueueSlots],
+        claimed: &[Token],
+        disclaimed: Vec<Attempt>,
+        now: Timestamp,
+    ) -> Owed {
         let mut state = self.lock();
-        state.claim(worker, token, now);
+        // What it holds is counted before it is given more.
+        for token in claimed {
+            state.claim(worker, token, now);
+        }
+        for attempt in disclaimed {
+            state.disclaim(worker, attempt);
+        }
+        state.serve(worker, queues);
         self.settle(state)
     }
 
-    /// Tasks and cancellations that wait for a worker; `None`: it is not attached.
-    pub(crate) fn poll(&self, worker: &str, max: usize, now: Timestamp) -> Option<(Vec<WorkerPush>, Arc<Notify>)> {
-        let bell = self.bells.lock().unwrap_or_else(PoisonError::into_inner).get(worker)?.clone();
+    /// A worker waits for steps; `None`: it is not attached.
+    pub(crate) fn open_poll(&self, worker: &str, room: Room, bell: Arc<Notify>, now: Timestamp) -> Option<(u64, Owed)> {
         let mut state = self.lock();
-        let (mut pushes, leaving) = state.poll(worker, max, now)?;
+        let poll = state.open_poll(worker, room, bell, now)?;
+        Some((poll, self.settle(state)))
+    }
+
+    /// Tasks and cancellations for the one who waits in this poll.
+    pub(crate) fn fetch(&self, worker: &str, poll: u64, now: Timestamp) -> Vec<WorkerPush> {
+        let mut state = self.lock();
+        let (mut pushes, leaving) = state.fetch(worker, poll, now);
         let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         if !handed.note(&leaving, || state.handed()) {
             // As if they were lost on their way: their time runs, and then they go to others.
             pushes.retain(|push| !matches!(push, WorkerPush::Task(_)));
         }
         drop(handed);
+        // Fetching owes nobody a command.
         drop(self.settle(state));
-        Some((pushes, bell))
+        pushes
+    }
+
+    pub(crate) fn close_poll(&self, worker: &str, poll: u64, now: Timestamp) -> Owed {
+        let mut state = self.lock();
+        state.close_poll(worker, poll, now);
+        self.settle(state)
+    }
+
+    /// Tasks that were fetched and could not be told.
+    pub(crate) fn give_back(&self, worker: &str, tokens: &[Token], now: Timestamp) -> Owed {
+        let mut state = self.lock();
+        state.give_back(worker, tokens, now);
+        self.settle(state)
     }
 
     /// A sign of life about one attempt; false when the worker does not hold it.
     pub(crate) fn beat(&self, worker: &str, token: &Token, now: Timestamp) -> bool {
-        self.lock().beat(worker, token, now)
+        let mut state = self.lock();
+        let held = state.beat(worker, token, now);
+        drop(self.settle(state));
+        held
     }
 
     pub(crate) fn detach(&self, worker: &str, now: Timestamp) -> Owed {
-        self.bells.lock().unwrap_or_else(PoisonError::into_inner).remove(worker);
         let mut state = self.lock();
         state.detach(worker, now);
         self.settle(state)
@@ -141,9 +179,8 @@ impl Dispatcher {
         if earlier {
             self.alarm.notify_one();
         }
-        if !rung.is_empty() {
-            let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-            rung.iter().filter_map(|worker| bells.get(worker)).for_each(|bell| bell.notify_one());
+        for bell in rung {
+            bell.notify_one();
         }
         owed
     }

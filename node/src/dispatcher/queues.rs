@@ -1,152 +1,129 @@
-//! Who waits where: steps by queue and task, workers by what they serve, and how many slots each has free.
+//! Who waits where: steps for a worker, workers for a step. Each takes its place in a line and leaves it at the cost
+//! of a look-up, however long the line is.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use gateway::backend::QueueSlots;
-use gateway::backend::WorkerPush;
-use types::{TenantId, Timestamp};
+use std::collections::BTreeMap;
 
 use super::task::{Key, QueueKey};
 
-/// A worker that is attached.
-#[derive(Debug)]
-pub(super) struct Worker {
-    pub(super) tenant: TenantId,
-    /// By queue: the tasks it knows and its slots.
-    queues: BTreeMap<String, QueueSlots>,
-    /// Steps that take up a slot, each with its queue.
-    held: BTreeMap<Key, String>,
-    /// How many of them, by queue: asked for with every step that finds a worker.
-    used: BTreeMap<String, usize>,
-    pub(super) outbox: VecDeque<Out>,
-    pub(super) last_seen: Timestamp,
-}
-
-/// What waits for a worker to fetch it.
-#[derive(Debug)]
-pub(super) enum Out {
-    Task(Key),
-    Push(WorkerPush),
-}
-
-impl Worker {
-    pub(super) fn new(tenant: TenantId, queues: Vec<QueueSlots>, now: Timestamp) -> Self {
-        let mut worker = Self {
-            tenant,
-            queues: BTreeMap::new(),
-            held: BTreeMap::new(),
-            used: BTreeMap::new(),
-            outbox: VecDeque::new(),
-            last_seen: now,
-        };
-        worker.serve(queues);
-        worker
-    }
-
-    pub(super) fn serve(&mut self, queues: Vec<QueueSlots>) {
-        self.queues = queues.into_iter().map(|queue| (queue.name.clone(), queue)).collect();
-    }
-
-    /// Everything it serves.
-    pub(super) fn serves(&self) -> Vec<QueueKey> {
-        let keys = self.queues.values().flat_map(|queue| {
-            queue.tasks.iter().map(|task| QueueKey {
-                tenant: self.tenant.clone(),
-                queue: queue.name.clone(),
-                task: task.clone(),
-            })
-        });
-        keys.collect()
-    }
-
-    pub(super) fn has_slot(&self, queue: &str) -> bool {
-        let slots = self.queues.get(queue).map_or(0, |queue| queue.slots as usize);
-        self.used.get(queue).copied().unwrap_or_default() < slots
-    }
-
-    /// A step takes up a slot of a queue.
-    pub(super) fn occupy(&mut self, key: Key, queue: String) {
-        self.vacate(key);
-        *self.used.entry(queue.clone()).or_default() += 1;
-        self.held.insert(key, queue);
-    }
-
-    /// A step takes up no slot any more.
-    pub(super) fn vacate(&mut self, key: Key) {
-        let Some(queue) = self.held.remove(&key) else { return };
-        let used = self.used.get_mut(&queue).expect("what is held is counted");
-        *used -= 1;
-        if *used == 0 {
-            self.used.remove(&queue);
-        }
-    }
-
-    /// Everything that takes up a slot.
-    pub(super) fn into_held(self) -> impl Iterator<Item = Key> {
-        self.held.into_keys()
-    }
-}
-
-/// Steps that wait and workers that serve, by queue and task.
+/// Steps that wait and workers that wait for them, by queue and task.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    waiting: BTreeMap<QueueKey, VecDeque<Key>>,
-    serving: BTreeMap<QueueKey, VecDeque<String>>,
+    steps: BTreeMap<QueueKey, BTreeMap<i64, Key>>,
+    places: BTreeMap<Key, i64>,
+    workers: BTreeMap<QueueKey, BTreeMap<u64, String>>,
+    first: i64,
+    last: i64,
+    turns: u64,
 }
 
 impl Queues {
     pub(super) fn push_back(&mut self, queue: QueueKey, key: Key) {
-        self.waiting.entry(queue).or_default().push_back(key);
+        self.last += 1;
+        self.push(queue, key, self.last);
     }
 
     /// For a step that was chosen and came back: it has waited already.
     pub(super) fn push_front(&mut self, queue: QueueKey, key: Key) {
-        self.waiting.entry(queue).or_default().push_front(key);
+        self.first -= 1;
+        self.push(queue, key, self.first);
     }
 
+    fn push(&mut self, queue: QueueKey, key: Key, place: i64) {
+        self.steps.entry(queue).or_default().insert(place, key);
+        self.places.insert(key, place);
+    }
+
+    /// A step that does not stand in line may be taken out as well.
     pub(super) fn remove(&mut self, queue: &QueueKey, key: Key) {
-        if let Some(waiting) = self.waiting.get_mut(queue) {
-            if waiting.front() == Some(&key) {
-                waiting.pop_front();
-            } else {
-                waiting.retain(|other| *other != key);
-            }
-            if waiting.is_empty() {
-                self.waiting.remove(queue);
+        let Some(place) = self.places.remove(&key) else { return };
+        if let Some(line) = self.steps.get_mut(queue) {
+            line.remove(&place);
+            if line.is_empty() {
+                self.steps.remove(queue);
             }
         }
     }
 
+    /// The step that has waited longest.
     pub(super) fn first(&self, queue: &QueueKey) -> Option<Key> {
-        self.waiting.get(queue)?.front().copied()
+        self.steps.get(queue)?.values().next().copied()
     }
 
-    pub(super) fn serve(&mut self, worker: &str, queues: &[QueueKey]) {
-        for queue in queues {
-            self.serving.entry(queue.clone()).or_default().push_back(worker.to_owned());
+    /// A worker is ready for steps of this queue; the answer is its place, for leaving.
+    pub(super) fn enlist(&mut self, queue: QueueKey, worker: &str) -> u64 {
+        self.turns += 1;
+        self.workers.entry(queue).or_default().insert(self.turns, worker.to_owned());
+        self.turns
+    }
+
+    pub(super) fn leave(&mut self, queue: &QueueKey, place: u64) {
+        if let Some(line) = self.workers.get_mut(queue) {
+            line.remove(&place);
+            if line.is_empty() {
+                self.workers.remove(queue);
+            }
         }
     }
 
-    pub(super) fn leave(&mut self, worker: &str) {
-        for workers in self.serving.values_mut() {
-            workers.retain(|other| other != worker);
+    /// The worker that has been ready for longest.
+    pub(super) fn next_worker(&self, queue: &QueueKey) -> Option<String> {
+        self.workers.get(queue)?.values().next().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{RunId, TenantId};
+
+    use super::*;
+
+    fn queue() -> QueueKey {
+        QueueKey { tenant: TenantId::default(), queue: "default".into(), task: "draft".into() }
+    }
+
+    fn key(step: u32) -> Key {
+        (RunId::new(types::RoutingHash::from_bits(7), 1), step)
+    }
+
+    fn drained(queues: &mut Queues) -> Vec<u32> {
+        let mut order = Vec::new();
+        while let Some(key) = queues.first(&queue()) {
+            order.push(key.1);
+            queues.remove(&queue(), key);
         }
-        self.serving.retain(|_, workers| !workers.is_empty());
+        order
     }
 
-    /// The next worker in turn with a free slot.
-    pub(super) fn next_worker(&mut self, queue: &QueueKey, workers: &BTreeMap<String, Worker>) -> Option<String> {
-        let serving = self.serving.get_mut(queue)?;
-        let has_slot = |name: &String| workers.get(name).is_some_and(|worker| worker.has_slot(&queue.queue));
-        let found = serving.iter().position(has_slot)?;
-        let worker = serving.remove(found).expect("the position was just found");
-        serving.push_back(worker.clone());
-        Some(worker)
+    #[test]
+    fn steps_go_in_the_order_in_which_they_came_and_those_that_came_back_first() {
+        let mut queues = Queues::default();
+        (1..=3).for_each(|step| queues.push_back(queue(), key(step)));
+        queues.push_front(queue(), key(9));
+        assert_eq!(drained(&mut queues), [9, 1, 2, 3]);
     }
 
-    /// Where steps wait for a slot of the same queue.
-    pub(super) fn busy(&self, freed: &QueueKey) -> Vec<QueueKey> {
-        let same = |queue: &&QueueKey| queue.tenant == freed.tenant && queue.queue == freed.queue;
-        self.waiting.keys().filter(same).cloned().collect()
+    #[test]
+    fn a_step_leaves_from_the_middle_and_only_once() {
+        let mut queues = Queues::default();
+        (1..=3).for_each(|step| queues.push_back(queue(), key(step)));
+        queues.remove(&queue(), key(2));
+        queues.remove(&queue(), key(2));
+        assert_eq!(drained(&mut queues), [1, 3]);
+        assert!(queues.steps.is_empty() && queues.places.is_empty(), "nothing is left of an empty line");
+    }
+
+    #[test]
+    fn workers_take_turns_and_leave_nothing_behind() {
+        let mut queues = Queues::default();
+        let first = queues.enlist(queue(), "a");
+        let second = queues.enlist(queue(), "b");
+        assert_eq!(queues.next_worker(&queue()).as_deref(), Some("a"));
+        queues.leave(&queue(), first);
+        let again = queues.enlist(queue(), "a");
+        assert_eq!(queues.next_worker(&queue()).as_deref(), Some("b"));
+        queues.leave(&queue(), second);
+        queues.leave(&queue(), again);
+        assert_eq!(queues.next_worker(&queue()), None);
+        assert!(queues.workers.is_empty());
     }
 }

@@ -1,16 +1,19 @@
-//! What the dispatcher knows, and how each event of the world moves it. A pure value: time comes in.
+//! What the dispatcher knows, and how each event of the world moves it. A pure value: time comes in. Workers pull: a
+//! step is given only into a poll that waits for one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use engine::{
     Command, Effect, Failure, Flow, HEARTBEAT, Offer, SCHEDULE_TO_START, START_TO_CLOSE, Token, UNCLAIMED, WORKER_LOST,
 };
-use gateway::backend::QueueSlots;
-use gateway::backend::WorkerPush;
+use gateway::backend::{QueueSlots, WorkerPush};
+use tokio::sync::Notify;
 use types::{PartitionId, TenantId, Timestamp};
 
-use super::queues::{Out, Queues, Worker};
+use super::queues::Queues;
 use super::task::{Holder, Key, QueueKey, Task};
+use super::worker::{self, Poll, Room, Worker};
 use super::{Attempt, Owed};
 use crate::translate::task_frame;
 
@@ -18,12 +21,18 @@ use crate::translate::task_frame;
 pub(crate) struct Settings {
     /// How long a step waits for the worker that may still hold it.
     pub(crate) reclaim_ms: u64,
-    /// How long a worker may be silent before it counts as gone.
+    /// How long a worker that neither waits nor holds anything is remembered.
     pub(crate) silence_ms: u64,
+    /// Memory for what workers say about themselves.
+    pub(crate) workers_bytes: usize,
     /// Waiting steps of a partition at which starts are refused, and at which they are taken again.
     pub(crate) pause_at: usize,
     pub(crate) resume_at: usize,
 }
+
+/// There is no memory for one more worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooManyWorkers;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -31,10 +40,16 @@ pub(crate) struct State {
     tasks: BTreeMap<Key, Task>,
     queues: Queues,
     workers: BTreeMap<String, Worker>,
+    /// What they cost, each its part.
+    workers_bytes: BTreeMap<String, usize>,
+    all_workers_bytes: usize,
+    polls: u64,
+    /// When workers that are silent are looked for again.
+    sweep_at: Timestamp,
     deadlines: BTreeSet<(Timestamp, Key)>,
     depths: BTreeMap<PartitionId, (usize, Flow)>,
     owed: Owed,
-    rung: BTreeSet<String>,
+    rung: Vec<Arc<Notify>>,
     earlier: bool,
 }
 
@@ -45,10 +60,14 @@ impl State {
             tasks: BTreeMap::new(),
             queues: Queues::default(),
             workers: BTreeMap::new(),
+            workers_bytes: BTreeMap::new(),
+            all_workers_bytes: 0,
+            polls: 0,
+            sweep_at: Timestamp::ZERO,
             deadlines: BTreeSet::new(),
             depths: BTreeMap::new(),
             owed: Vec::new(),
-            rung: BTreeSet::new(),
+            rung: Vec::new(),
             earlier: false,
         }
     }
@@ -92,7 +111,7 @@ impl State {
                 );
                 self.insert(partition, offer, Holder::Waiting { since: now });
                 self.queues.push_back(queue.clone(), key);
-                self.serve_queue(&queue);
+                self.offer(&queue);
             }
             Effect::Withdraw { run, step, attempt } => self.withdraw((run, step), attempt),
             Effect::CancelStep { run, step, attempt } => self.cancel(partition, (run, step), attempt),
@@ -100,72 +119,140 @@ impl State {
         }
     }
 
-    pub(crate) fn attach(&mut self, name: &str, tenant: &TenantId, queues: Vec<QueueSlots>, now: Timestamp) {
-        self.queues.leave(name);
-        let worker =
-            self.workers.entry(name.to_owned()).or_insert_with(|| Worker::new(tenant.clone(), Vec::new(), now));
-        worker.serve(queues);
-        worker.last_seen = now;
-        let serves = worker.serves();
-        self.queues.serve(name, &serves);
-        for queue in serves {
-            self.serve_queue(&queue);
+    /// A worker is there. Answers with the attempts that it has by its name, from before.
+    pub(crate) fn attach(
+        &mut self,
+        name: &str,
+        tenant: &TenantId,
+        queues: &[QueueSlots],
+        now: Timestamp,
+    ) -> Result<Vec<Attempt>, TooManyWorkers> {
+        let (cost, before) = (worker::cost(queues), self.workers_bytes.get(name).copied().unwrap_or_default());
+        let all = self.all_workers_bytes - before + cost;
+        if all > self.settings.workers_bytes {
+            return Err(TooManyWorkers);
         }
+        self.all_workers_bytes = all;
+        self.workers_bytes.insert(name.to_owned(), cost);
+        let worker = self.workers.entry(name.to_owned()).or_insert_with(|| Worker::new(tenant.clone(), now));
+        worker.last_seen = now;
+        let held = worker.held().filter_map(|key| {
+            let task = self.tasks.get(&key)?;
+            matches!(task.holder, Holder::Held { .. }).then_some((key.0, key.1, task.attempt))
+        });
+        Ok(held.collect())
+    }
+
+    /// It takes steps of these queues from now on, and of no others.
+    pub(crate) fn serve(&mut self, name: &str, queues: &[QueueSlots]) {
+        let Some(worker) = self.workers.get_mut(name) else { return };
+        for (queue, place) in std::mem::take(&mut worker.places) {
+            self.queues.leave(&queue, place);
+        }
+        worker.serve(queues);
+        self.enlist(name);
+        self.fill(name);
     }
 
     /// The kernel agrees that the attempt is current: it is this worker's from now on.
     pub(crate) fn claim(&mut self, name: &str, token: &Token, now: Timestamp) {
         let key = (token.run, token.step);
         let Some(task) = self.tasks.get(&key).filter(|task| task.attempt == token.attempt) else { return };
-        let cancelling = task.cancelling;
-        if let (Holder::Waiting { .. }, Some(queue)) = (&task.holder, task.queue_key()) {
-            self.queues.remove(&queue, key);
+        if !self.workers.contains_key(name) {
+            return;
         }
-        let queue = task.queue_key().map_or_else(String::new, |queue| queue.queue);
+        let (cancelling, queue) = (task.cancelling, task.queue_key());
+        if let Some(queue) = &queue {
+            self.queues.remove(queue, key);
+        }
         self.free(key);
-        let holder = Holder::Held { worker: name.to_owned(), started: now, last_sign: now };
-        self.hold(key, holder);
-        if let Some(worker) = self.workers.get_mut(name) {
-            worker.occupy(key, queue);
-            if cancelling {
-                worker.outbox.push_back(Out::Push(WorkerPush::Cancel { token: token.to_string() }));
-                self.rung.insert(name.to_owned());
-            }
+        self.hold(key, Holder::Held { worker: name.to_owned(), started: now, last_sign: now });
+        let worker = self.workers.get_mut(name).expect("looked up above");
+        worker.occupy(key, queue.map_or_else(String::new, |queue| queue.queue));
+        if cancelling {
+            self.rung.extend(worker.cancel(token.to_string()));
         }
+        self.enlist(name);
+    }
+
+    /// A worker came back without an attempt that it had: nobody works on it any more.
+    pub(crate) fn disclaim(&mut self, name: &str, (run, step, attempt): Attempt) {
+        let key = (run, step);
+        let task = self.tasks.get(&key).filter(|task| task.attempt == attempt);
+        if let Some(Holder::Held { worker, .. }) = task.map(|task| &task.holder)
+            && worker == name
+        {
+            self.lose(key, WORKER_LOST, "the worker came back and does not hold it any more");
+        }
+    }
+
+    /// A worker waits for steps; `None`: it is not attached.
+    pub(crate) fn open_poll(&mut self, name: &str, room: Room, bell: Arc<Notify>, now: Timestamp) -> Option<u64> {
+        let worker = self.workers.get_mut(name)?;
+        worker.last_seen = now;
+        self.polls += 1;
+        worker.open(self.polls, Poll::new(room, bell));
+        self.enlist(name);
+        self.fill(name);
+        Some(self.polls)
     }
 
     /// Everything that a worker has or may have.
     pub(crate) fn handed(&self) -> Vec<Attempt> {
         let away = |holder: &Holder| match holder {
             Holder::Maybe { .. } | Holder::Held { .. } | Holder::Orphaned { .. } => true,
-            Holder::Waiting { .. } | Holder::Outbox { .. } => false,
+            Holder::Waiting { .. } | Holder::Given { .. } => false,
         };
         let away = self.tasks.iter().filter(|(_, task)| away(&task.holder));
         away.map(|((run, step), task)| (*run, *step, task.attempt)).collect()
     }
 
-    /// What the worker is sent, and which attempts leave with it.
-    pub(crate) fn poll(&mut self, name: &str, max: usize, now: Timestamp) -> Option<(Vec<WorkerPush>, Vec<Attempt>)> {
-        let worker = self.workers.get_mut(name)?;
+    /// What there is for this poll by now, and which attempts leave with it: they are the worker's.
+    pub(crate) fn fetch(&mut self, name: &str, poll: u64, now: Timestamp) -> (Vec<WorkerPush>, Vec<Attempt>) {
+        let Some(worker) = self.workers.get_mut(name) else { return Default::default() };
+        let Some(given) = worker.poll(poll).map(Poll::take) else { return Default::default() };
         worker.last_seen = now;
-        let count = max.min(worker.outbox.len());
-        let taken: Vec<Out> = worker.outbox.drain(..count).collect();
-        let mut pushes = Vec::with_capacity(taken.len());
-        let mut leaving = Vec::new();
-        for out in taken {
-            match out {
-                Out::Push(push) => pushes.push(push),
-                Out::Task(key) => {
-                    self.hold(key, Holder::Held { worker: name.to_owned(), started: now, last_sign: now });
-                    let Some(offer) = self.tasks.get(&key).and_then(|task| task.offer.as_deref()) else { continue };
-                    leaving.push((offer.run, offer.step, offer.attempt));
-                    pushes.push(WorkerPush::Task(task_frame(offer, now)));
-                }
-            }
+        let cancels = worker.take_cancels().into_iter().map(|token| WorkerPush::Cancel { token });
+        let (mut pushes, mut leaving): (Vec<_>, _) = (cancels.collect(), Vec::new());
+        for key in given {
+            self.hold(key, Holder::Held { worker: name.to_owned(), started: now, last_sign: now });
+            let Some(offer) = self.tasks.get(&key).and_then(|task| task.offer.as_deref()) else { continue };
+            leaving.push((offer.run, offer.step, offer.attempt));
+            pushes.push(WorkerPush::Task(task_frame(offer, now)));
         }
-        Some((pushes, leaving))
+        self.enlist(name);
+        (pushes, leaving)
     }
 
+    /// The poll is over. What it was given and did not fetch goes to others.
+    pub(crate) fn close_poll(&mut self, name: &str, poll: u64, now: Timestamp) {
+        let Some(worker) = self.workers.get_mut(name) else { return };
+        worker.last_seen = now;
+        let given = worker.close(poll);
+        for key in given.iter().rev() {
+            worker.vacate(*key);
+        }
+        self.enlist(name);
+        self.put_back(&given);
+    }
+
+    /// These attempts were fetched, but could not be told: they go to others, unless something was heard of them.
+    pub(crate) fn give_back(&mut self, name: &str, tokens: &[Token], now: Timestamp) {
+        let mut back = Vec::new();
+        for token in tokens {
+            let key = (token.run, token.step);
+            let Some(task) = self.tasks.get(&key).filter(|task| task.attempt == token.attempt) else { continue };
+            let Holder::Held { worker, started, last_sign } = &task.holder else { continue };
+            if worker == name && started == last_sign {
+                self.free(key);
+                self.hold(key, Holder::Given { worker: name.to_owned(), since: now });
+                back.push(key);
+            }
+        }
+        self.put_back(&back);
+    }
+
+    /// A sign of life about one attempt; false when the worker does not hold it.
     pub(crate) fn beat(&mut self, name: &str, token: &Token, now: Timestamp) -> bool {
         let key = (token.run, token.step);
         if let Some(worker) = self.workers.get_mut(name) {
@@ -177,7 +264,7 @@ impl State {
             Holder::Held { .. }
             | Holder::Waiting { .. }
             | Holder::Maybe { .. }
-            | Holder::Outbox { .. }
+            | Holder::Given { .. }
             | Holder::Orphaned { .. } => return false,
         }
         self.reschedule(key);
@@ -186,28 +273,25 @@ impl State {
 
     /// Its connection is gone: what it fetched waits for it to come back, what it did not goes to others.
     pub(crate) fn detach(&mut self, name: &str, now: Timestamp) {
-        self.queues.leave(name);
-        let Some(worker) = self.workers.remove(name) else { return };
+        let Some(worker) = self.forget(name) else { return };
         let until = now.plus_millis(self.settings.reclaim_ms);
-        for key in worker.into_held() {
+        let mut given = Vec::new();
+        for key in worker.held() {
             let Some(task) = self.tasks.get(&key) else { continue };
-            match (&task.holder, task.queue_key()) {
-                (Holder::Outbox { .. }, Some(queue)) => {
-                    self.hold(key, Holder::Waiting { since: now });
-                    self.queues.push_front(queue.clone(), key);
-                    self.serve_queue(&queue);
+            match task.holder {
+                Holder::Given { .. } => given.push(key),
+                Holder::Held { .. } | Holder::Waiting { .. } | Holder::Maybe { .. } | Holder::Orphaned { .. } => {
+                    self.hold(key, Holder::Orphaned { until });
                 }
-                (_, _) => self.hold(key, Holder::Orphaned { until }),
             }
         }
+        self.put_back(&given);
     }
 
     pub(crate) fn tick(&mut self, now: Timestamp) {
-        let silent = |worker: &Worker| now.millis_since(worker.last_seen) > self.settings.silence_ms;
-        let gone: Vec<_> =
-            self.workers.iter().filter(|(_, worker)| silent(worker)).map(|(name, _)| name.clone()).collect();
-        for name in gone {
-            self.detach(&name, now);
+        if now >= self.sweep_at {
+            self.sweep_at = now.plus_millis(self.settings.silence_ms / 4);
+            self.forget_the_silent(now);
         }
         while let Some(&(due, key)) = self.deadlines.first() {
             if due > now {
@@ -217,13 +301,32 @@ impl State {
         }
     }
 
+    /// Only those that hold nothing: a worker without a socket is silent while it works, and has its attempt's own
+    /// time limits.
+    fn forget_the_silent(&mut self, now: Timestamp) {
+        let silence_ms = self.settings.silence_ms;
+        let silent = |worker: &Worker| worker.is_idle() && now.millis_since(worker.last_seen) > silence_ms;
+        let gone: Vec<_> =
+            self.workers.iter().filter(|(_, worker)| silent(worker)).map(|(name, _)| name.clone()).collect();
+        for name in gone {
+            self.forget(&name);
+        }
+    }
+
+    fn forget(&mut self, name: &str) -> Option<Worker> {
+        let worker = self.workers.remove(name)?;
+        for (queue, place) in &worker.places {
+            self.queues.leave(queue, *place);
+        }
+        self.all_workers_bytes -= self.workers_bytes.remove(name).unwrap_or_default();
+        Some(worker)
+    }
+
     fn expire(&mut self, key: Key, now: Timestamp) {
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if let Some(due) = task.deadline.take() {
             self.deadlines.remove(&(due, key));
         }
-        let (partition, attempt, cancelling) = (task.partition, task.attempt, task.cancelling);
-        let (run, step) = key;
         let (kind, message) = match &task.holder {
             Holder::Maybe { .. } => (UNCLAIMED, "no worker said after the restart that it holds this attempt"),
             Holder::Orphaned { .. } => {
@@ -238,14 +341,21 @@ impl State {
                     (HEARTBEAT, "the worker gave no sign of life within its heartbeat time")
                 }
             }
-            Holder::Outbox { .. } => return,
+            Holder::Given { .. } => return,
         };
-        let command = if cancelling {
+        self.lose(key, kind, message);
+    }
+
+    /// The kernel is to decide what follows from it.
+    fn lose(&mut self, key: Key, kind: &str, message: &str) {
+        let Some(task) = self.tasks.get(&key) else { return };
+        let ((run, step), attempt) = (key, task.attempt);
+        let command = if task.cancelling {
             Command::DropStep { run, step, attempt }
         } else {
             Command::LoseAttempt { run, step, attempt, failure: Failure::new(kind, message) }
         };
-        self.owed.push((partition, command));
+        self.owed.push((task.partition, command));
     }
 
     fn insert(&mut self, partition: PartitionId, offer: Box<Offer>, holder: Holder) {
@@ -263,10 +373,13 @@ impl State {
 
     fn withdraw(&mut self, key: Key, attempt: u32) {
         let Some(task) = self.tasks.get(&key).filter(|task| task.attempt == attempt) else { return };
-        let (partition, queue, holder) = (task.partition, task.queue_key(), task.holder.clone());
-        if let (Holder::Waiting { .. }, Some(queue)) = (&holder, &queue) {
-            self.queues.remove(queue, key);
+        let (partition, queue) = (task.partition, task.queue_key());
+        let worker = task.worker().map(ToOwned::to_owned);
+        if let Holder::Waiting { .. } = task.holder {
             self.count(partition, -1);
+        }
+        if let Some(queue) = &queue {
+            self.queues.remove(queue, key);
         }
         self.free(key);
         if let Some(task) = self.tasks.remove(&key)
@@ -274,8 +387,8 @@ impl State {
         {
             self.deadlines.remove(&(due, key));
         }
-        if let Some(queue) = queue {
-            self.serve_worker_queue(&queue);
+        if let Some(name) = worker {
+            self.fill(&name);
         }
     }
 
@@ -286,27 +399,31 @@ impl State {
             return self.owed.push(drop_step);
         };
         task.cancelling = true;
+        let queue = task.queue_key();
         match task.holder.clone() {
-            Holder::Waiting { .. } | Holder::Outbox { .. } => self.owed.push(drop_step),
+            Holder::Waiting { .. } => {
+                if let Some(queue) = queue {
+                    self.queues.remove(&queue, key);
+                }
+                self.owed.push(drop_step);
+            }
+            Holder::Given { .. } => self.owed.push(drop_step),
             Holder::Maybe { .. } | Holder::Orphaned { .. } => {}
             Holder::Held { worker, .. } => {
                 let token = task.offer.as_deref().map(|offer| offer.token.to_string());
                 if let (Some(worker), Some(token)) = (self.workers.get_mut(&worker), token) {
-                    worker.outbox.push_back(Out::Push(WorkerPush::Cancel { token }));
+                    self.rung.extend(worker.cancel(token));
                 }
-                self.rung.insert(worker);
             }
         }
     }
 
-    /// Takes the step from whoever holds it.
+    /// Takes the step from whoever has it.
     fn free(&mut self, key: Key) {
-        let Some(task) = self.tasks.get(&key) else { return };
-        let Some(worker) = task.worker().and_then(|name| self.workers.get_mut(name)) else { return };
+        let Some(name) = self.tasks.get(&key).and_then(Task::worker).map(ToOwned::to_owned) else { return };
+        let Some(worker) = self.workers.get_mut(&name) else { return };
         worker.vacate(key);
-        if matches!(task.holder, Holder::Outbox { .. }) {
-            worker.outbox.retain(|out| !matches!(out, Out::Task(other) if *other == key));
-        }
+        self.enlist(&name);
     }
 
     fn hold(&mut self, key: Key, holder: Holder) {
@@ -319,23 +436,87 @@ impl State {
         self.reschedule(key);
     }
 
-    /// Gives waiting steps of a queue to workers with free slots.
-    fn serve_queue(&mut self, queue: &QueueKey) {
-        while let Some(key) = self.queues.first(queue) {
-            let Some(name) = self.queues.next_worker(queue, &self.workers) else { return };
-            self.queues.remove(queue, key);
-            self.hold(key, Holder::Outbox { worker: name.clone() });
-            let worker = self.workers.get_mut(&name).expect("the next worker is attached");
-            worker.occupy(key, queue.queue.clone());
-            worker.outbox.push_back(Out::Task(key));
-            self.rung.insert(name);
+    /// Steps that were given and not fetched stand in line again, before the others and in their order.
+    fn put_back(&mut self, keys: &[Key]) {
+        let mut queues = BTreeSet::new();
+        for &key in keys.iter().rev() {
+            let Some(task) = self.tasks.get(&key) else { continue };
+            let Holder::Given { since, .. } = task.holder else { continue };
+            // What is cancelled is dropped already.
+            let queue = task.queue_key().filter(|_| !task.cancelling);
+            self.hold(key, Holder::Waiting { since });
+            if let Some(queue) = queue {
+                self.queues.push_front(queue.clone(), key);
+                queues.insert(queue);
+            }
+        }
+        for queue in queues {
+            self.offer(&queue);
         }
     }
 
-    /// A slot of this queue came free: whatever its workers serve there may go on.
-    fn serve_worker_queue(&mut self, freed: &QueueKey) {
-        for queue in self.queues.busy(freed) {
-            self.serve_queue(&queue);
+    /// Gives waiting steps of a queue to workers that are ready.
+    fn offer(&mut self, queue: &QueueKey) {
+        while let Some(key) = self.queues.first(queue) {
+            let Some(name) = self.queues.next_worker(queue) else { return };
+            self.give(&name, queue, key);
+        }
+    }
+
+    /// Gives a worker that waits what it may have, one of each queue in turn.
+    fn fill(&mut self, name: &str) {
+        let Some(worker) = self.workers.get_mut(name) else { return };
+        let serves = worker.serves();
+        worker.turn = (worker.turn + 1) % serves.len().max(1);
+        let first = worker.turn;
+        let mut gave = true;
+        while std::mem::take(&mut gave) {
+            for queue in serves[first..].iter().chain(&serves[..first]) {
+                let ready = self.workers.get(name).is_some_and(|worker| worker.is_ready(&queue.queue));
+                if let Some(key) = self.queues.first(queue).filter(|_| ready) {
+                    self.give(name, queue, key);
+                    gave = true;
+                }
+            }
+        }
+    }
+
+    fn give(&mut self, name: &str, queue: &QueueKey, key: Key) {
+        self.queues.remove(queue, key);
+        let task = self.tasks.get(&key).expect("what stands in line is known");
+        let since = match task.holder {
+            Holder::Waiting { since } => since,
+            Holder::Maybe { .. } | Holder::Given { .. } | Holder::Held { .. } | Holder::Orphaned { .. } => {
+                unreachable!("only steps that wait stand in line")
+            }
+        };
+        let bytes = task.bytes();
+        self.hold(key, Holder::Given { worker: name.to_owned(), since });
+        let worker = self.workers.get_mut(name).expect("a worker in line is attached");
+        worker.occupy(key, queue.queue.clone());
+        self.rung.push(worker.give(key, bytes).expect("a worker in line waits in a poll with room"));
+        // To the end of the line, if it is to stand there at all.
+        if let Some(place) = worker.places.remove(queue) {
+            self.queues.leave(queue, place);
+        }
+        self.enlist(name);
+    }
+
+    /// Has the worker stand in line exactly where it would take a step now.
+    fn enlist(&mut self, name: &str) {
+        let Some(worker) = self.workers.get_mut(name) else { return };
+        for queue in worker.serves().iter() {
+            match (worker.is_ready(&queue.queue), worker.places.get(queue).copied()) {
+                (true, None) => {
+                    let place = self.queues.enlist(queue.clone(), name);
+                    worker.places.insert(queue.clone(), place);
+                }
+                (false, Some(place)) => {
+                    worker.places.remove(queue);
+                    self.queues.leave(queue, place);
+                }
+                (true, Some(_)) | (false, None) => {}
+            }
         }
     }
 
@@ -374,7 +555,7 @@ impl State {
         std::mem::take(&mut self.owed)
     }
 
-    pub(super) fn drain_rung(&mut self) -> BTreeSet<String> {
+    pub(super) fn drain_rung(&mut self) -> Vec<Arc<Notify>> {
         std::mem::take(&mut self.rung)
     }
 

@@ -3,6 +3,9 @@
 use engine::Offer;
 use types::{PartitionId, RunId, TenantId, Timestamp};
 
+/// A task's names and numbers as they are sent, about.
+const TASK_BYTES: usize = 512;
+
 /// Which step.
 pub(super) type Key = (RunId, u32);
 
@@ -28,9 +31,10 @@ pub(super) enum Holder {
     Maybe {
         until: Timestamp,
     },
-    /// Chosen for a worker, not fetched by it yet.
-    Outbox {
+    /// Chosen for a worker that waits, not fetched by it yet; in line since then.
+    Given {
         worker: String,
+        since: Timestamp,
     },
     Held {
         worker: String,
@@ -58,7 +62,7 @@ impl Task {
         match &self.holder {
             Holder::Waiting { since } => Some(since.plus_millis(offer?.schedule_to_start_ms?)),
             Holder::Maybe { until } | Holder::Orphaned { until } => Some(*until),
-            Holder::Outbox { .. } => None,
+            Holder::Given { .. } => None,
             Holder::Held { started, last_sign, .. } => {
                 let offer = offer?;
                 let closes = started.plus_millis(offer.start_to_close_ms);
@@ -68,11 +72,17 @@ impl Task {
         }
     }
 
+    /// Who gets it or has it.
     pub(super) fn worker(&self) -> Option<&str> {
         match &self.holder {
-            Holder::Outbox { worker } | Holder::Held { worker, .. } => Some(worker),
+            Holder::Given { worker, .. } | Holder::Held { worker, .. } => Some(worker),
             Holder::Waiting { .. } | Holder::Maybe { .. } | Holder::Orphaned { .. } => None,
         }
+    }
+
+    /// What giving it costs, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.offer.as_deref().map_or(0, |offer| offer.input.data.len() + TASK_BYTES)
     }
 
     pub(super) fn queue_key(&self) -> Option<QueueKey> {

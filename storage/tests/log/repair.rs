@@ -91,6 +91,7 @@ fn made_anew(spoil: impl FnOnce(&Path)) {
     repair.accept(3).expect("it is mended");
     let log = open(&rocks.path, &rocks).expect("it opens");
     assert_eq!(read_all(&log).as_ref(), Ok(&all), "nothing was lost after all");
+    drop(log);
     assert_eq!(storage::verify(&rocks.path).map(|report| report.damage_count), Ok(0));
 }
 

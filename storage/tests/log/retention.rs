@@ -247,6 +247,8 @@ fn a_verified_directory_with_holes_is_sound() {
     assert_eq!(report.damages, Vec::new());
     rocks.reopen();
     rocks.rocks().close().expect("it closes");
+    // A store that is open still moves its files.
+    rocks.log = None;
     assert_eq!(storage::verify(&rocks.path).expect("it reads").damages, Vec::new());
 }
 

@@ -130,7 +130,7 @@ impl Window {
             self.ready.insert(stream.clone());
         }
         let (producer, epoch) = (Some(self.producer.clone()), self.epoch);
-        let append = AppendCommand { stream, data, producer, epoch, seq };
+        let append = AppendCommand { stream, data, producer, epoch, seq: Some(seq) };
         Some(ClientFrame::Cmd(Cmd { n, command: Command::Append(append) }))
     }
 

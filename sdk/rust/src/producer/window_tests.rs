@@ -33,7 +33,7 @@ impl Asked {
     fn send(&mut self) -> Option<(u64, u64, String)> {
         let frame = self.window.next()?;
         let ClientFrame::Cmd(Cmd { n, command: Command::Append(append) }) = frame else { panic!("{frame:?}") };
-        Some((n, append.seq, append.data.get().to_owned()))
+        Some((n, append.seq?, append.data.get().to_owned()))
     }
 
     fn accept(&mut self, n: u64) {
