@@ -64,6 +64,8 @@ pub const STREAM_KEPT_MS: u64 = 24 * 3_600_000;
 pub const RUN_KEPT_MS: u64 = 7 * 24 * 3_600_000;
 /// Readers that may pin one stream: each is looked at whenever the stream is trimmed.
 pub const PINS_PER_STREAM: usize = 16;
+/// The longest pause that a worker may ask for after a failure: a day.
+pub const RETRY_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
 /// How long a cancelled run waits for its steps before it is terminated, by default.
 pub const CANCEL_GRACE_MS: u64 = 30_000;
 /// How long a step may run when its function says nothing.

@@ -3,6 +3,7 @@
 use types::Payload;
 use workflow::WorkflowError;
 
+use crate::command::Command;
 use crate::event::RunEvent;
 use crate::run::Run;
 use crate::scope::{Activity, Scope, ScopeKind};
@@ -71,6 +72,33 @@ impl Function {
     pub(crate) fn held_bytes(&self) -> usize {
         let types: usize = self.retry.non_retryable.iter().map(|name| size_of_val(name) + name.len()).sum();
         size_of_val(self) + self.name.len() + self.task.len() + self.queue.len() + types
+    }
+}
+
+impl Command {
+    /// Bytes of the values and texts that it carries, near enough to bound those that wait to be decided.
+    pub fn value_bytes(&self) -> usize {
+        let payloads = |payloads: &[Payload]| payloads.iter().map(|payload| size_of_val(payload) + payload.len()).sum();
+        match self {
+            Self::RegisterWorkflow { source, .. } => source.len(),
+            Self::StartRun(start) => start.input.len(),
+            Self::SignalRun { payload, .. } => payload.len(),
+            Self::CancelRun { reason, .. } => reason.len(),
+            Self::CompleteStep { output, .. } => output.len(),
+            Self::FailStep { failure, .. } | Self::LoseAttempt { failure, .. } => failure.message.len(),
+            Self::AppendChunk { data, .. } => data.len(),
+            Self::CreateStream { events, .. } => payloads(events),
+            Self::AppendEvents(append) => payloads(&append.events),
+            Self::TrimStreams(trim) => size_of_val(trim.extents.as_slice()),
+            Self::ForgetRuns { runs, .. } => size_of_val(runs.as_slice()),
+            Self::ForgetProducers { producers, .. } => size_of_val(producers.as_slice()),
+            Self::DropStep { .. }
+            | Self::FireTimer { .. }
+            | Self::ContinueRun { .. }
+            | Self::DeleteStream { .. }
+            | Self::PinReader { .. }
+            | Self::UnpinReader { .. } => 0,
+        }
     }
 }
 

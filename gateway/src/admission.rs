@@ -16,6 +16,8 @@ pub(crate) enum CloseCode {
     NotUtf8,
     TooBig,
     Draining,
+    /// There is no memory for it now.
+    Overloaded,
     BadMessage,
     Late,
     Slow,
@@ -29,6 +31,7 @@ impl CloseCode {
             Self::NotUtf8 => 1007,
             Self::TooBig => 1009,
             Self::Draining => 1012,
+            Self::Overloaded => 1013,
             Self::BadMessage => 4400,
             Self::Late => 4408,
             Self::Slow => 4508,
@@ -45,6 +48,7 @@ impl fmt::Display for CloseCode {
             | Self::NotUtf8
             | Self::TooBig
             | Self::Draining
+            | Self::Overloaded
             | Self::BadMessage
             | Self::Late
             | Self::Slow => self.number().fmt(f),

@@ -251,7 +251,7 @@ pub struct RunInfo {
     pub run: RunId,
     pub key: Option<String>,
     pub workflow: WorkflowInfo,
-    /// `pending running waiting completed failed cancelling cancelled terminated`
+    /// One of `RUN_STATUSES`.
     pub status: String,
     pub input: Payload,
     pub output: Option<Payload>,
@@ -266,7 +266,11 @@ pub struct RunInfo {
     pub tags: Vec<(String, String)>,
 }
 
-/// Newest first. `after` is the last run of the page before.
+/// How a run may stand.
+pub const RUN_STATUSES: [&str; 7] =
+    ["running", "waiting", "cancelling", "completed", "failed", "cancelled", "terminated"];
+
+/// Newest first. `after` is the `next` of the page before.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ListRuns {
     pub workflow: Option<String>,
@@ -279,7 +283,8 @@ pub struct ListRuns {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunPage {
     pub runs: Vec<RunInfo>,
-    /// Pass it as `after` for the next page.
+    /// Pass it as `after` for the next page. A page may be short, even empty, and not the last: it is bounded in bytes and
+    /// in what was looked at for it.
     pub next: Option<RunId>,
 }
 

@@ -102,6 +102,21 @@ impl Chunk {
     }
 }
 
+impl Chunk {
+    /// The content bytes of the first event that a subscriber who stands at `from` is to get; 0: none is left.
+    pub(crate) fn cost_of_next(&self, from: Offset, filter: Option<&Filter>) -> u64 {
+        let skipped = usize::try_from(from.since(self.from.next)).expect("a chunk fits into memory");
+        let mut start = skipped.checked_sub(1).map_or(0, |before| self.events[before].end);
+        for event in &self.events[skipped..] {
+            if wanted(filter, &event.kind) {
+                return frames::content_bytes(event.end - start) as u64;
+            }
+            start = event.end;
+        }
+        0
+    }
+}
+
 impl Slice {
     fn take(&mut self, frame: Range<usize>, content: usize) {
         self.events += 1;

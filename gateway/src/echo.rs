@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::admission::{Close, CloseCode};
 use crate::frames;
+use crate::inbound::Inbound;
 use crate::limits::Limits;
 use crate::patience::Patient;
 use crate::socket::{self, Broken, Message};
@@ -48,7 +49,8 @@ async fn echo_until_stopped() {
 
 async fn echo(upgrade: OnUpgrade) {
     let limits = Limits::default();
-    let (mut incoming, mut outgoing) = socket::open(upgrade, &limits).await.expect("upgrades");
+    let (mut incoming, mut outgoing) =
+        socket::open(upgrade, &limits, &Inbound::new(limits.inbound_bytes)).await.expect("upgrades");
     loop {
         let mut out = Vec::new();
         let close = match incoming.next().await {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use types::{Code, Durability, Refusal};
 
 use crate::backend::Backend;
+use crate::inbound::Inbound;
 use crate::inbox::Inbox;
 use crate::limits::{Limits, millis};
 use crate::metrics::Metrics;
@@ -27,6 +28,7 @@ pub(crate) struct Gateway<B> {
     pub(crate) web: WebAccess,
     pub(crate) metrics: Metrics,
     pub(crate) tails: Arc<Tails<B>>,
+    pub(crate) inbound: Inbound,
     sockets: Mutex<HashMap<u64, Arc<Inbox>>>,
     next_socket: AtomicU64,
     phase: watch::Sender<Phase>,
@@ -45,6 +47,7 @@ impl<B: Backend> Gateway<B> {
         let limits = Arc::new(limits);
         let tails = Tails::new(backend.clone(), Arc::clone(&limits), metrics.clone());
         let durability = backend.durability();
+        let inbound = Inbound::new(limits.inbound_bytes);
         Arc::new(Self {
             backend,
             node,
@@ -53,6 +56,7 @@ impl<B: Backend> Gateway<B> {
             web,
             metrics,
             tails,
+            inbound,
             sockets: Mutex::default(),
             next_socket: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Serving),

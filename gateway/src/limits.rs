@@ -23,6 +23,8 @@ pub struct Limits {
 
     /// One inbound message, over all its fragments: twice an event, so that every event fits with its envelope.
     pub message_bytes: usize,
+    /// What all connections together may have on their way in, messages and bodies, beyond the first 16 KiB of each.
+    pub inbound_bytes: usize,
     /// Fragments of one message: no client needs more, and each costs the node a header and a look.
     pub fragments: usize,
     /// One event, input or output. Larger things belong into a blob store, with a link in the event.
@@ -50,6 +52,8 @@ pub struct Limits {
     pub header_time: Duration,
     /// For a request's body to arrive.
     pub body_time: Duration,
+    /// For a message to arrive, from its first byte to its last.
+    pub message_time: Duration,
     /// For `hello` to arrive after the upgrade.
     pub hello_time: Duration,
     /// Silence after which the node pings. Below the 30 s at which common proxies cut idle connections.
@@ -86,6 +90,7 @@ impl Default for Limits {
             commands_in_flight: 1024,
             reads_in_flight: 4,
             message_bytes: 512 * 1024,
+            inbound_bytes: 64 * 1024 * 1024,
             fragments: 128,
             event_bytes: 256 * 1024,
             request_bytes: 4 * 1024 * 1024,
@@ -100,6 +105,7 @@ impl Default for Limits {
             header_bytes: 16 * 1024,
             header_time: Duration::from_secs(5),
             body_time: Duration::from_secs(30),
+            message_time: Duration::from_secs(30),
             hello_time: Duration::from_secs(5),
             heartbeat_time: Duration::from_secs(20),
             pong_time: Duration::from_secs(8),

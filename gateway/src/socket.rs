@@ -24,7 +24,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admission::{Close, CloseCode};
+use crate::inbound::Inbound;
 use crate::limits::Limits;
+use crate::partial::Partial;
 use crate::patience::Patient;
 
 /// RFC 6455, 5.5.
@@ -72,11 +74,12 @@ fn offers_subprotocol(headers: &HeaderMap) -> Result<bool, HandshakeError> {
 }
 
 /// Waits for the upgrade and takes the connection out of the HTTP server, with what that had read too far.
-pub(crate) async fn open(connection: OnUpgrade, limits: &Limits) -> Option<(Incoming, Outgoing)> {
+pub(crate) async fn open(connection: OnUpgrade, limits: &Limits, inbound: &Inbound) -> Option<(Incoming, Outgoing)> {
     let upgraded = timeout(limits.header_time, connection).await.ok()?.ok()?;
     let parts = auto::upgrade::downcast::<TokioIo<Patient>>(upgraded).ok()?;
     let (read, write) = parts.io.into_inner().into_inner().into_split();
-    Some((Incoming::new(ReadSide::new(parts.read_buf, read), limits), Outgoing::new(write, limits)))
+    let partial = Partial::new(inbound.hold(), limits.message_time);
+    Some((Incoming::new(ReadSide::new(parts.read_buf, read, partial), limits), Outgoing::new(write, limits)))
 }
 
 /// What came in.
@@ -100,7 +103,7 @@ pub(crate) enum Broken {
 }
 
 impl Broken {
-    fn refused(code: CloseCode, reason: &str) -> Self {
+    pub(crate) fn refused(code: CloseCode, reason: &str) -> Self {
         Self::Refused(Close::new(code, reason))
     }
 }
@@ -109,22 +112,25 @@ impl Broken {
 pub(crate) struct Incoming {
     frames: WebSocket<ReadSide>,
     assembler: Assembler,
+    partial: Partial,
 }
 
 impl Incoming {
     fn new(side: ReadSide, limits: &Limits) -> Self {
+        let partial = side.partial.clone();
         let mut frames = WebSocket::after_handshake(side, Role::Server);
         // Answers are the writing half's affair.
         frames.set_auto_close(false);
         frames.set_auto_pong(false);
         frames.set_max_message_size(limits.message_bytes + 1);
-        Self { frames, assembler: Assembler::new(limits.message_bytes, limits.fragments) }
+        Self { frames, assembler: Assembler::new(limits.message_bytes, limits.fragments), partial }
     }
 
     /// The next whole message.
     pub(crate) async fn next(&mut self) -> Result<Message, Broken> {
         loop {
-            let mut frame = self.frames.read_frame().await.map_err(|error| broken(&error))?;
+            let read = self.frames.read_frame().await;
+            let mut frame = read.map_err(|error| self.partial.broken().unwrap_or_else(|| broken(&error)))?;
             if !is_masked(&mut frame) {
                 return Err(Broken::refused(CloseCode::ProtocolError, "a client's frames must be masked"));
             }
@@ -135,6 +141,9 @@ impl Incoming {
                     self.assembler.add(Piece { opcode: frame.opcode, last: frame.fin, payload })?
                 }
             };
+            if self.assembler.started.is_none() {
+                self.partial.clear();
+            }
             if let Some(message) = message {
                 return Ok(message);
             }
@@ -336,11 +345,12 @@ impl Outgoing {
 struct ReadSide {
     early: Bytes,
     half: OwnedReadHalf,
+    partial: Partial,
 }
 
 impl ReadSide {
-    fn new(early: Bytes, half: OwnedReadHalf) -> Self {
-        let mut side = Self { early, half };
+    fn new(early: Bytes, half: OwnedReadHalf, partial: Partial) -> Self {
+        let mut side = Self { early, half, partial };
         side.let_go();
         side
     }
@@ -356,7 +366,12 @@ impl ReadSide {
 impl AsyncRead for ReadSide {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
-            return Pin::new(&mut self.half).poll_read(cx, buf);
+            let before = buf.filled().len();
+            return match Pin::new(&mut self.half).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) => Poll::Ready(self.partial.grew(buf.filled().len() - before)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => self.partial.poll_late(cx).map(Err),
+            };
         }
         let count = self.early.len().min(buf.remaining());
         buf.put_slice(&self.early[..count]);

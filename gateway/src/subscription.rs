@@ -17,20 +17,29 @@ use crate::stream_tail::TailKey;
 
 /// A position that moved this far without an event is told at once; a smaller move may wait a moment.
 const MARK_EVENTS: u64 = 256;
+/// What a subscription keeps of a read that it has no credit for, in bytes.
+const KEPT_BYTES: usize = 4 * 1024;
 
 /// What a subscription does next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// It moved on and wants another turn.
     Moved { events: u32 },
-    /// It is behind: read from here.
-    Read(Cursor),
+    /// It is behind: read from here, as much as it may send.
+    Read(Cursor, Portion),
     /// It is at the tail: follow.
     Join(TailKey, Offset),
     /// All of a closed stream was sent.
     Ended,
     /// Something has to happen first. `mark`: a position is to be told, though not at once.
     Wait { mark: bool },
+}
+
+/// How much is read at a time, at most; one event more than nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Portion {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -49,6 +58,8 @@ pub(crate) struct Subscription {
     credit_bytes: u64,
     /// Read for this subscription alone.
     backlog: Option<Chunk>,
+    /// The credit that the next event takes, in bytes, where it was too little.
+    short_of: u64,
     /// Live events, while it follows.
     feed: Option<Feed>,
     /// Following ended: whether there is more only a read can tell.
@@ -79,6 +90,7 @@ impl Subscription {
             credit_events: sub.credit.events.into(),
             credit_bytes: sub.credit.bytes.into(),
             backlog: None,
+            short_of: 0,
             feed: None,
             lost: false,
             reading: false,
@@ -142,8 +154,7 @@ impl Subscription {
 
     /// The answer to a read from `from`.
     pub(crate) fn read(&mut self, from: Cursor, reply: ReadReply) {
-        self.reading = false;
-        self.lost = false;
+        (self.reading, self.lost, self.short_of) = (false, false, 0);
         self.see(reply.info.head, reply.info.closed);
         self.backlog = Some(Chunk::encode(from, reply, self.filter.as_ref()));
     }
@@ -189,6 +200,7 @@ impl Subscription {
         self.drop_what_is_behind(position.next);
         if let Some(slice) = self.slice(position.next, limits) {
             if slice.next == position.next {
+                self.let_go(position.next);
                 return self.wait();
             }
             return self.advance(position.at(slice.next), &slice, out);
@@ -199,15 +211,34 @@ impl Subscription {
         if self.feed.as_ref().is_some_and(|feed| feed.start <= position.next) {
             return self.wait();
         }
-        if self.reading || self.credit_events == 0 || self.credit_bytes == 0 {
+        if self.reading || self.credit_events == 0 || self.credit_bytes < self.short_of.max(1) {
             return self.wait();
         }
         if self.lost || position.next < self.head || self.feed.is_some() {
             self.reading = true;
-            return Step::Read(position);
+            return Step::Read(position, self.portion(limits));
         }
         let Cursor { history, incarnation, next } = position;
         Step::Join(TailKey { tenant: tenant.clone(), stream: self.stream.clone(), history, incarnation }, next)
+    }
+
+    /// What it may send, as far as that can be told before it is read.
+    fn portion(&self, limits: &Limits) -> Portion {
+        if self.filter.is_some() {
+            // Most of it may be for nobody.
+            return Portion { events: limits.read_events, bytes: limits.batch_bytes };
+        }
+        let at_most = |credit: u64, limit: usize| usize::try_from(credit).unwrap_or(limit).min(limit);
+        Portion {
+            events: at_most(self.credit_events, limits.read_events),
+            bytes: at_most(self.credit_bytes, limits.batch_bytes),
+        }
+    }
+
+    /// What there is no credit for is not kept, unless it is little: the log has it. A client that stalls costs nothing.
+    fn let_go(&mut self, position: Offset) {
+        let Some(chunk) = self.backlog.take_if(|chunk| chunk.bytes().len() > KEPT_BYTES) else { return };
+        self.short_of = chunk.cost_of_next(position, self.filter.as_ref());
     }
 
     fn drop_what_is_behind(&mut self, position: Offset) {

@@ -390,6 +390,7 @@ impl Backend for NodeBackend {
 
     fn runs(&self, tenant: &TenantId, filter: ListRuns) -> impl Future<Output = Outcome<RunPage>> + Send + 'static {
         let limit = filter.limit.clamp(1, 1_000);
+        // One more shows whether there is another page.
         let filter = ListRuns { limit: limit + 1, ..filter };
         let asked: Vec<_> = self
             .host
@@ -401,15 +402,11 @@ impl Backend for NodeBackend {
             })
             .collect();
         async move {
-            let mut runs = Vec::new();
-            for page in asked {
-                runs.extend(page.await?);
+            let mut found = Vec::new();
+            for part in asked {
+                found.push(part.await?);
             }
-            runs.sort_by_key(|info| crate::run_list::newest_first(info.run));
-            let more = runs.len() > limit;
-            runs.truncate(limit);
-            let next = if more { runs.last().map(|last| last.run) } else { None };
-            Ok(RunPage { runs, next })
+            Ok(crate::run_list::join(found, limit, limits::LISTED_BYTES))
         }
     }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Requests that wait for one partition: above this the asker is refused with a pause, which is the back pressure.
 pub const MAILBOX: usize = 8_192;
+/// Values in the requests that wait for one driver, in bytes: above this whoever brings more is refused with a pause.
+pub const MAILBOX_BYTES: usize = 32 * 1024 * 1024;
 /// Requests of one partition taken in one turn, so that its neighbours get theirs.
 pub const REQUESTS_PER_TURN: usize = 1_024;
 /// Bytes of records after which a batch is handed to the log.
@@ -29,6 +31,13 @@ pub const CONTINUES_PER_TURN: usize = 4;
 pub const SETTLE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Rows read at once when a partition is brought back.
 pub const ROWS_PER_SCAN: usize = 1_024;
+/// Rows of runs read at once for a listing.
+pub const ROWS_PER_LOOK: usize = 16;
+/// Rows of runs, and their bytes, that one page of a listing looks at in each partition: a driver's time.
+pub const LISTED_ROWS: usize = 2_048;
+pub const LISTED_ROW_BYTES: usize = 4 * 1024 * 1024;
+/// Inputs, outputs and errors in one page of a listing.
+pub const LISTED_BYTES: usize = 2 * 1024 * 1024;
 /// Records read at once when a partition is brought back.
 pub const RECORDS_PER_FOLD: usize = 4_096;
 /// Bytes read at once when a partition is brought back.

@@ -26,7 +26,9 @@ use crate::fanout::Fanout;
 use crate::limits;
 use crate::metrics::{Metrics, Registry};
 use crate::open_files::OpenFiles;
-use crate::partition::{Driver, Host, Lane, LaneError, LaneLimits, Mailbox, Notice, Release, Request, StateMemory};
+use crate::partition::{
+    Capacity, Driver, Host, Lane, LaneError, LaneLimits, Mailbox, Notice, Release, Request, StateMemory,
+};
 use crate::retention::{Retention, RetentionSettings};
 use crate::router;
 use crate::scrub::{Scrub, ScrubSettings};
@@ -339,7 +341,8 @@ fn start_drivers(
     }
     let mailboxes = shares.iter().map(|share| {
         let partitions: Vec<_> = share.keys().copied().collect();
-        Arc::new(Mailbox::new(&partitions, limits::MAILBOX))
+        let capacity = Capacity { requests: limits::MAILBOX, bytes: limits::MAILBOX_BYTES };
+        Arc::new(Mailbox::new(&partitions, capacity))
     });
     host.mailboxes.set(mailboxes.collect()).expect("drivers are started once");
     for lane in shares.iter().flat_map(BTreeMap::values) {

@@ -48,9 +48,17 @@ async fn all_wait(client: &Client, runs: &[RunId]) {
         let shown = client.run(*run).await.unwrap_or_else(|error| panic!("run {number}: {error}"));
         assert_eq!((shown.status.as_str(), &shown.input["number"]), ("waiting", &json!(number)));
     }
-    let list = ListRuns { status: Some("waiting".to_owned()), limit: Some(100), ..ListRuns::default() };
-    let listed = client.runs(&list).await.expect("a list").runs;
-    let by_id: BTreeSet<String> = listed.iter().map(|run| run.run.to_string()).collect();
+    let mut list = ListRuns { status: Some("waiting".to_owned()), limit: Some(1000), ..ListRuns::default() };
+    let (mut listed, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = client.runs(&list).await.expect("a list");
+        listed.extend(page.runs.iter().map(|run| run.run));
+        (list.after, pages) = (page.next, pages + 1);
+        if list.after.is_none() {
+            break;
+        }
+    }
     assert_eq!(listed.len(), RUNS);
-    assert_eq!(by_id, runs.iter().map(ToString::to_string).collect());
+    assert_eq!(listed.iter().collect::<BTreeSet<_>>(), runs.iter().collect());
+    assert!(pages > RUNS * INPUT_BYTES / (4 * 1024 * 1024), "{pages} pages: each is bounded in bytes");
 }

@@ -49,6 +49,13 @@ pub(super) fn failure(failure: &Failure) -> Result<(), Rejection> {
     count("causes of a failure", chain - 1, limits::FAILURE_CAUSES)
 }
 
+/// A step must not wait for ever because a worker counts wrong.
+pub(super) fn retry_after(asked_ms: Option<u64>) -> Result<(), Rejection> {
+    let (limit, Some(asked)) = (limits::RETRY_AFTER_MS, asked_ms) else { return Ok(()) };
+    let why = || format!("a worker may ask for a pause of {limit} ms at most (`retry_after_ms`), not of {asked}");
+    if asked > limit { Err(Rejection::Invalid(why())) } else { Ok(()) }
+}
+
 /// What a text takes up in JSON, without its quotes.
 pub(crate) fn json_bytes(text: &str) -> usize {
     let escaped = |byte: u8| match byte {

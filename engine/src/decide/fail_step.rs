@@ -23,6 +23,7 @@ pub(super) fn decide(
 ) -> Outcome {
     let (run, step) = super::held(partition, token)?;
     bounds::failure(failure)?;
+    bounds::retry_after(retry_after_ms)?;
     let cause = verdict_event(partition, run, token.step, step, failure, retry_after_ms, now);
     Ok(super::batch(partition, run, cause, now, Answer::Done))
 }

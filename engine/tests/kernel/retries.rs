@@ -1,10 +1,10 @@
 //! When a failed attempt gets another, and when it does not.
 
 use engine::{
-    Command, Failure, HEARTBEAT, RunEvent, RunStatus, SCHEDULE_TO_START, START_TO_CLOSE, UNCLAIMED, WORKER_LOST,
+    Command, Failure, HEARTBEAT, Rejection, RunEvent, RunStatus, SCHEDULE_TO_START, START_TO_CLOSE, UNCLAIMED,
+    WORKER_LOST,
 };
 use serde_json::json;
-use types::Timestamp;
 
 use crate::harness::{Harness, failing};
 
@@ -155,11 +155,20 @@ fn a_failed_attempt_keeps_the_whole_failure() {
 }
 
 #[test]
-fn a_delay_beyond_the_end_of_time_is_the_end_of_time() {
+fn a_worker_cannot_put_a_step_off_for_ever() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     let mut harness = Harness::of(&step("{ limit: { attempt: { count: 3 } } }"));
     harness.start(&json!({}));
     let token = harness.offer().token;
-    let failure = Failure::new("busy", "much later");
-    harness.expect(&Command::FailStep { token, failure, retry_after_ms: Some(u64::MAX) });
-    assert_eq!(harness.partition.next_wake(), Some(Timestamp::from_millis(u64::MAX)));
+    let failing = |retry_after_ms: u64| Command::FailStep {
+        token: token.clone(),
+        failure: Failure::new("busy", "much later"),
+        retry_after_ms: Some(retry_after_ms),
+    };
+    for too_long in [DAY_MS + 1, u64::MAX] {
+        let refused = harness.refuse(&failing(too_long));
+        assert!(matches!(&refused, Rejection::Invalid(why) if why.contains("retry_after_ms")), "{refused:?}");
+    }
+    harness.expect(&failing(DAY_MS));
+    assert_eq!(harness.partition.next_wake(), Some(harness.now.plus_millis(DAY_MS)));
 }

@@ -29,7 +29,9 @@ pub(crate) async fn serve<B: Backend>(
     upgrade: OnUpgrade,
     principal: Principal,
 ) {
-    let Some((mut incoming, mut outgoing)) = socket::open(upgrade, &gateway.limits).await else { return };
+    let Some((mut incoming, mut outgoing)) = socket::open(upgrade, &gateway.limits, &gateway.inbound).await else {
+        return;
+    };
     let state = Mutex::new(State::new(Arc::clone(&gateway), principal.tenant, inbox));
     // The reader comes first, so that the writer sees in the same turn what was just read.
     let ended = tokio::select! {

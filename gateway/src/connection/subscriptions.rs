@@ -14,7 +14,7 @@ use crate::chunk::Chunk;
 use crate::inbox::Address;
 use crate::recourse::{Recourse, recourse, resume_at};
 use crate::stream_tail::{Member, TailKey};
-use crate::subscription::{Step, Subscription};
+use crate::subscription::{Portion, Step, Subscription};
 
 /// Event types in one filter: more is no filter.
 const FILTER_TYPES: usize = 32;
@@ -26,7 +26,7 @@ pub(super) struct Subscriptions {
     /// Those that may have something to do.
     ready: VecDeque<Address>,
     /// Those that are behind, until a read may start.
-    behind: VecDeque<(Address, Cursor)>,
+    behind: VecDeque<(Address, Cursor, Portion)>,
     reads: usize,
     /// Bytes of live events kept for all of them; an upper bound.
     kept_bytes: usize,
@@ -252,7 +252,7 @@ impl<B: Backend> State<B> {
                     self.gateway.metrics.events_sent.inc_by(events.into());
                     self.subscriptions.queue(address);
                 }
-                Step::Read(from) => self.subscriptions.behind.push_back((address, from)),
+                Step::Read(from, portion) => self.subscriptions.behind.push_back((address, from, portion)),
                 Step::Join(key, at) => self.join(address, key, at),
                 Step::Ended => self.finish(address, EndStatus::Closed),
                 Step::Wait { mark: owed } => mark |= owed,
@@ -293,13 +293,13 @@ impl<B: Backend> State<B> {
     fn start_reads(&mut self) {
         let limits = Arc::clone(&self.gateway.limits);
         while self.subscriptions.reads < limits.reads_in_flight && self.out.len() < limits.unsent_bytes {
-            let Some((address, from)) = self.subscriptions.behind.pop_front() else { return };
+            let Some((address, from, portion)) = self.subscriptions.behind.pop_front() else { return };
             let Some(subscription) = self.subscriptions.of(address) else { continue };
             let read = Read {
                 stream: subscription.stream.clone(),
                 from,
-                max_events: limits.read_events,
-                max_bytes: limits.batch_bytes,
+                max_events: portion.events,
+                max_bytes: portion.bytes,
                 wait_ms: 0,
             };
             let answer = self.gateway.backend.read(&self.tenant, read);

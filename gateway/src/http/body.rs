@@ -12,9 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
-use types::{Code, Payload};
+use types::{Code, Payload, Refusal};
 
 use crate::error::Problem;
+use crate::inbound;
 use crate::limits::Limits;
 
 /// The media type of JSON.
@@ -23,34 +24,54 @@ pub(super) const JSON: &str = "application/json";
 /// How much of a body that is too large is taken in and thrown away, in bodies of the largest size: whoever still sends
 /// does not read, and would never learn why the connection broke.
 const THROWN_AWAY: usize = 4;
+/// What a client waits for whose body found no room.
+const PAUSE_MS: u64 = 1000;
 
 /// All of a body, if it is small enough and comes in time.
 pub(super) async fn read(body: Body, most: usize, limits: &Limits) -> Result<Bytes, Problem> {
     match timeout(limits.body_time, take(body, most)).await {
-        Ok(Ok(Some(body))) => Ok(body),
-        Ok(Ok(None)) => Err(too_large("the body", most)),
+        Ok(Ok(Taken::All(body))) => Ok(body),
+        Ok(Ok(Taken::TooLarge)) => Err(too_large("the body", most)),
+        Ok(Ok(Taken::NoRoom)) => Err(no_room()),
         Ok(Err(error)) => Err(Problem::bad_request(format!("the body did not arrive: {error}"))),
         Err(_) => Err(Problem::bad_request("the body did not arrive in time").status(StatusCode::REQUEST_TIMEOUT)),
     }
 }
 
-/// `None`: it is larger than `most`.
-async fn take(mut body: Body, most: usize) -> Result<Option<Bytes>, axum::Error> {
-    let (mut parts, mut bytes) = (Vec::new(), 0_usize);
+/// What became of a body.
+enum Taken {
+    All(Bytes),
+    TooLarge,
+    NoRoom,
+}
+
+async fn take(mut body: Body, most: usize) -> Result<Taken, axum::Error> {
+    let (mut parts, mut bytes, mut fits) = (Vec::new(), 0_usize, true);
     while let Some(frame) = body.frame().await {
         let Ok(part) = frame?.into_data() else { continue };
         bytes = bytes.saturating_add(part.len());
-        if bytes <= most {
+        fits = fits && bytes <= most && inbound::body_grew(part.len()).is_ok();
+        if fits {
             parts.push(part);
-        } else if bytes > most.saturating_mul(THROWN_AWAY) {
+            continue;
+        }
+        parts.clear();
+        inbound::body_dropped();
+        if bytes > most.saturating_mul(THROWN_AWAY) {
             break;
         }
     }
-    let whole = match parts.as_slice() {
-        [one] => one.clone(),
-        parts => parts.concat().into(),
-    };
-    Ok((bytes <= most).then_some(whole))
+    Ok(match parts.as_slice() {
+        _ if bytes > most => Taken::TooLarge,
+        _ if !fits => Taken::NoRoom,
+        [one] => Taken::All(one.clone()),
+        parts => Taken::All(parts.concat().into()),
+    })
+}
+
+fn no_room() -> Problem {
+    let message = "other requests on their way in take all the memory there is for them: send it again in a moment";
+    Refusal::new(Code::Unavailable, message).retry_after_ms(PAUSE_MS).into()
 }
 
 pub(super) fn too_large(what: &str, most: usize) -> Problem {

@@ -15,7 +15,9 @@ use super::Shared;
 use super::body::{answer, created, json, payload, payload_json, read};
 use super::workflows::info_json;
 use crate::auth;
-use crate::backend::{Backend, CancelRun, ListRuns, Read, RunAccepted, RunInfo, SignalRun, StartRun, WorkflowRef};
+use crate::backend::{
+    Backend, CancelRun, ListRuns, RUN_STATUSES, Read, RunAccepted, RunInfo, SignalRun, StartRun, WorkflowRef,
+};
 use crate::error::Problem;
 use crate::gateway::Gateway;
 use crate::limits::millis;
@@ -121,6 +123,7 @@ async fn closes<B: Backend>(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     workflow: Option<String>,
     status: Option<String>,
@@ -136,6 +139,10 @@ pub(super) async fn list<B: Backend>(
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(Problem::bad_request(format!("a page has 1 to {LARGEST_PAGE} runs, not {limit}")));
+    }
+    if let Some(status) = query.status.as_ref().filter(|status| !RUN_STATUSES.contains(&status.as_str())) {
+        let known = RUN_STATUSES.join(", ");
+        return Err(Problem::bad_request(format!("no run stands as {status:?}: a status is one of {known}")));
     }
     let after = query.after.as_deref().map(run_id).transpose()?;
     let filter = ListRuns { workflow: query.workflow, status: query.status, after, limit };

@@ -18,6 +18,7 @@ const LAST_PART: u8 = 0x80;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
 
 /// Sends bytes after the upgrade and expects this close code.
 async fn check(server: &Server, bytes: &[u8], code: u16) {
@@ -70,6 +71,37 @@ async fn a_thousand_fragments_are_refused_with_1009() {
     let mut empty = masked(TEXT_PART, b"");
     (0..999).for_each(|_| empty.extend(masked(MORE_PART, b"")));
     check(&server, &empty, 1009).await;
+}
+
+/// Whoever is in the middle of a message holds memory: of a budget that all share, beside which a little is free.
+#[tokio::test]
+async fn a_message_on_its_way_in_has_no_more_memory_than_there_is() {
+    let server = Server::with(Limits { inbound_bytes: 64 * 1024, ..quick() }).await;
+    let frame = masked(TEXT, &vec![b' '; 120 * 1024]);
+    check(&server, &frame[..100 * 1024], 1013).await;
+    let half = vec![b' '; 60 * 1024];
+    check(&server, &[masked(TEXT_PART, &half), masked(MORE_PART, &half)].concat(), 1013).await;
+    // They gave it back: a message that fits is taken, and found to be no frame.
+    check(&server, &masked(TEXT, &vec![b' '; 70 * 1024]), 4400).await;
+}
+
+/// Signs of life between the parts do not buy a message more time.
+#[tokio::test]
+async fn a_message_that_never_ends_is_not_waited_for() {
+    let server = Server::with(Limits { message_time: Duration::from_millis(100), ..quick() }).await;
+    let mut stream = by_hand(server.address).await;
+    stream.write_all(&[masked(TEXT, HELLO), masked(TEXT_PART, b"{")].concat()).await.expect("sent");
+    let (mut reader, mut writer) = stream.into_split();
+    let alive = tokio::spawn(async move {
+        while writer.write_all(&masked(PONG, b"")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let mut all = Vec::new();
+    let _ = soon("the end", reader.read_to_end(&mut all)).await;
+    let text = String::from_utf8_lossy(&all);
+    assert!(text.contains("the message did not arrive in time"), "{text}");
+    soon("the writer to notice", alive).await.expect("no panic");
 }
 
 #[tokio::test]

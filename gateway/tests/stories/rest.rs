@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use types::{Code, Refusal, RunId};
 
-use crate::common::http::{Reply, get, post, request};
+use crate::common::http::{Reply, get, post, put, request};
 use crate::common::{Server, until};
 
 #[tokio::test]
@@ -91,9 +91,11 @@ async fn runs_are_listed_page_by_page() {
     assert_eq!(seen, expect);
     let done = get(at, "/v1/runs?status=completed").await.json();
     assert_eq!(done["runs"].as_array().expect("an array").len(), 1);
-    for path in ["/v1/runs?limit=0", "/v1/runs?limit=1001", "/v1/runs?limit=x"] {
-        assert_eq!(get(at, path).await.problem(), "bad_request", "{path}");
+    for path in ["limit=0", "limit=1001", "limit=x", "status=bogus", "statuss=failed"] {
+        assert_eq!(get(at, &format!("/v1/runs?{path}")).await.problem(), "bad_request", "{path}");
     }
+    let bogus = get(at, "/v1/runs?status=bogus").await.text();
+    assert!(bogus.contains("running, waiting, cancelling"), "{bogus}");
     assert_eq!(get(at, "/v1/runs?after=x").await.problem(), "invalid_name");
 }
 
@@ -154,6 +156,18 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut answer);
     crate::common::soon("an answer", read).await.expect("answered");
     assert_eq!(&answer, b"HTTP/1.1 408");
+}
+
+/// Who comes when bodies take all the memory that there is for them is told to come again.
+#[tokio::test]
+async fn a_body_has_no_more_memory_than_there_is() {
+    let limits = gateway::Limits { inbound_bytes: 64 * 1024, ..crate::common::quick() };
+    let server = Server::with(limits).await;
+    let at = server.address;
+    let reply = put(at, "/v1/streams/a", "text/plain", &"x".repeat(100_000)).await;
+    assert_eq!((reply.status, reply.problem().as_str(), reply.header("retry-after")), (503, "unavailable", Some("1")));
+    assert_eq!(put(at, "/v1/streams/a", "text/plain", &"x".repeat(70_000)).await.status, 201, "it fits");
+    assert_eq!(put(at, "/v1/streams/b", "text/plain", &"x".repeat(70_000)).await.status, 201, "it was given back");
 }
 
 #[tokio::test]

@@ -144,6 +144,30 @@ async fn bytes_are_credit_too() {
     check_dense(&client.events(1).await, 1);
 }
 
+/// What there is no credit for is not kept: it is read again when there is.
+#[tokio::test]
+async fn who_stalls_keeps_nothing() {
+    let server = Server::start().await;
+    server.fake.create("a");
+    for _ in 0..20 {
+        server.fake.append_payload("a", types::Payload::json(format!("\"{}\"", "x".repeat(10_000))));
+    }
+    let mut client = Client::connect(server.address).await;
+    let credit = r#"{"events":100,"bytes":15000}"#;
+    client.say(format!(r#"{{"op":"sub","id":1,"stream":"a","from":"begin","credit":{credit}}}"#)).await;
+    subbed(&mut client).await;
+    check_dense(&client.events(1).await, 0);
+    // Too little for one more, so nothing is read for it.
+    for ts in 1..=3 {
+        client.say(r#"{"op":"credit","id":1,"events":1,"bytes":100}"#).await;
+        client.say(format!(r#"{{"op":"ping","ts":{ts}}}"#)).await;
+        assert!(matches!(client.frame().await, ServerFrame::Pong { .. }));
+    }
+    assert_eq!(server.fake.reads(), 2, "the second did not fit, and none is tried again before it does");
+    client.say(r#"{"op":"credit","id":1,"events":1,"bytes":1000000}"#).await;
+    check_dense(&client.events(19).await, 1);
+}
+
 #[tokio::test]
 async fn who_has_no_credit_costs_no_reads() {
     let server = server_with(1000).await;

@@ -11,7 +11,7 @@ use types::{PartitionId, Position, Refusal, RunId};
 
 use super::host::Host;
 use super::lane::{Lane, LaneError, Leaving};
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Weight};
 use super::query::{Query, Release};
 use crate::{disk, limits, translate};
 
@@ -26,6 +26,15 @@ pub(crate) enum Request {
         answer: Answerer,
     },
     Query(Query),
+}
+
+impl Weight for Request {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Command { command, .. } => command.value_bytes(),
+            Self::Query(_) => 0,
+        }
+    }
 }
 
 impl std::fmt::Debug for Request {

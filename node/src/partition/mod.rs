@@ -12,6 +12,6 @@ pub(crate) use driver::{Driver, Notice, Request, answer};
 pub use gate::Gate;
 pub(crate) use host::Host;
 pub use lane::{Lane, LaneError, LaneLimits, Leaving, Moved, Programs};
-pub(crate) use mailbox::Mailbox;
+pub(crate) use mailbox::{Capacity, Mailbox};
 pub(crate) use query::{AttemptView, Query, Release};
 pub(crate) use state_memory::StateMemory;

@@ -11,6 +11,7 @@ use super::host::Host;
 use super::lane::Lane;
 use crate::fanout::Followed;
 use crate::functions::FunctionName;
+use crate::run_list::Found as RunsFound;
 use crate::translate;
 
 /// Something to do at the gate, with the answer inside.
@@ -34,7 +35,7 @@ pub(crate) enum Query {
     Runs {
         tenant: TenantId,
         filter: ListRuns,
-        reply: Reply<Vec<RunInfo>>,
+        reply: Reply<RunsFound>,
     },
     /// The runs with these streams that are not forgotten, and whether each is open.
     KeptRuns {
@@ -105,10 +106,8 @@ impl Query {
             }
             Self::Runs { tenant, filter, reply } => {
                 let rows = host.rows.as_ref();
-                let found = crate::run_list::in_rows(id, partition, rows, &host.catalogue, &tenant, &filter);
-                let merge = |found| crate::run_list::merge(partition, &host.catalogue, &tenant, &filter, found);
-                let page = found.map(merge);
-                let page = page.map_err(|error| {
+                let found = crate::run_list::search(id, partition, rows, &host.catalogue, &tenant, &filter);
+                let page = found.map_err(|error| {
                     host.note_unreadable(&error);
                     translate::unreadable(&error)
                 });

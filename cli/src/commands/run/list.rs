@@ -28,8 +28,18 @@ pub(crate) struct List {
 
 pub(super) async fn run(arguments: List, context: &Context) -> Result<Exit, Failure> {
     let List { workflow, status, after, limit } = arguments;
-    let list = ListRuns { workflow, status, after, limit: Some(limit.into()) };
-    let page = context.client.runs(&list).await?;
+    let limit = usize::from(limit);
+    let mut list = ListRuns { workflow, status, after, limit: Some(limit) };
+    let mut page = context.client.runs(&list).await?;
+    // The node may give fewer at a time than there are: a page is bounded in bytes and in what is looked at for it.
+    while page.runs.len() < limit
+        && let Some(next) = page.next
+    {
+        list = ListRuns { after: Some(next), limit: Some(limit - page.runs.len()), ..list };
+        let more = context.client.runs(&list).await?;
+        page.runs.extend(more.runs);
+        page.next = more.next;
+    }
     if context.json {
         render::json(&page)?;
         return Ok(Exit::Done);
