@@ -76,6 +76,11 @@ pub(crate) fn paint(style: Style, text: &str, terminal: bool) -> String {
     if colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
+/// `1 stream`, `2 streams`: a number with what it counts, which takes an s when it is not one.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A size as people read it: three digits and a unit of 1,000.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
@@ -109,6 +114,11 @@ pub(crate) fn when(iso: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|number| counted(number, "record")), ["0 records", "1 record", "2 records"]);
+    }
 
     #[test]
     fn texts_are_cut_between_characters() {

@@ -183,6 +183,8 @@ async fn streams_are_appended_to_read_and_followed() {
     assert_eq!((&event["offset"], &event["data"]), (&json!(4), &json!(5)));
     assert_eq!(end(tail, "-INT").await, Some(130));
 
+    let pin = ["stream", "pin", "agent-1/notes", "--reader", "me", "--at", "begin"];
+    program.run(pin).await.exits(2).says(&["not a cursor", "stream read"]);
     program.run(["stream", "read", "agent-2/notes"]).await.exits(3).says(&["agent-2/notes"]);
     program.run(["stream", "read", "agent-1/notes", "--from", "rubbish"]).await.exits(2);
     program.run(["stream", "append", "system/audit", "1"]).await.exits(2).says(&["reserved_name"]);

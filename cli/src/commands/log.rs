@@ -87,9 +87,13 @@ fn verify(Verify { directory }: &Verify, json: bool) -> Result<Exit, Failure> {
 fn print(report: &VerifyReport) -> Result<(), Failure> {
     let VerifyReport { partitions, segments, blocks, records, streams, rows, bytes, clean, term, .. } = report;
     let closed = if *clean { "closed in order" } else { "not closed in order" };
+    let [records, blocks, segments] = [(*records, "record"), (*blocks, "block"), (*segments, "segment")]
+        .map(|(number, what)| render::counted(number, what));
+    let [partitions, streams, rows] = [(*partitions, "partition"), (*streams, "stream"), (*rows, "row")]
+        .map(|(number, what)| render::counted(number, what));
+    let times = render::counted((*term).into(), "time");
     render::line(format!(
-        "{records} records in {blocks} blocks ({bytes} bytes), {segments} segments, {partitions} partitions; \
-         {streams} streams, {rows} rows; {closed}, opened {term} times"
+        "{records} in {blocks} ({bytes} bytes), {segments}, {partitions}; {streams}, {rows}; {closed}, opened {times}"
     ))?;
     for damage in &report.damages {
         render::line(damage.to_string())?;

@@ -61,7 +61,7 @@ pub(crate) struct Pin {
     #[arg(long, value_name = "NAME")]
     reader: String,
     /// The next event that it needs
-    #[arg(long, value_name = "CURSOR")]
+    #[arg(long, value_name = "CURSOR", value_parser = cursor)]
     at: Cursor,
     /// So many events behind, it holds nothing back any more
     #[arg(long, value_name = "EVENTS", default_value_t = 1_000_000)]
@@ -89,6 +89,12 @@ pub(crate) struct Tail {
     /// Only events of this type, such as `step_completed`; may be given again
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
+}
+
+/// A pin is at a place, so `begin` and `now` are none.
+fn cursor(text: &str) -> Result<Cursor, String> {
+    let advice = "give one that a reader was given, such as `headwater stream read` prints at its end";
+    text.parse().map_err(|_| format!("it is not a cursor: {advice}"))
 }
 
 pub(crate) async fn run(verb: Verb, context: &Context) -> Result<Exit, Failure> {

@@ -28,7 +28,8 @@ pub(super) async fn run(Segments { from, partition }: Segments, context: &Contex
     let (shown, empty): (Vec<_>, Vec<_>) = segments.iter().partition(|segment| segment.records > 0);
     render::table(head, shown.into_iter().map(row).collect(), "nothing is in any segment")?;
     if !empty.is_empty() {
-        render::notice(format!("{} with nothing in them are not shown (--json shows them)", empty.len()));
+        let empty = render::counted(empty.len() as u64, "segment");
+        render::notice(format!("{empty} with nothing inside not shown; --json has all"));
     }
     Ok(Exit::Done)
 }

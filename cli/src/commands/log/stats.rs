@@ -34,14 +34,16 @@ fn sentences(stats: &LogStats) -> Vec<String> {
     let tables: u64 = stats.families.iter().map(|family| family.bytes).sum();
     let mut lines = vec![
         format!(
-            "{records} records in {segments} segments, {} of blocks as of the last checkpoints",
+            "{} in {}, {} of blocks as of the last checkpoints",
+            render::counted(*records, "record"),
+            render::counted(*segments, "segment"),
             render::bytes(*block_bytes)
         ),
         format!(
             "{} in tables, {} in {} of the write-ahead log",
             render::bytes(tables),
             render::bytes(*wal_bytes),
-            if *wal_files == 1 { "one file".to_owned() } else { format!("{wal_files} files") }
+            render::counted(*wal_files, "file")
         ),
     ];
     if let Some(Written { block_bytes, disk_bytes }) = stats.written {
