@@ -103,6 +103,8 @@ async fn stop(
     render::notice(format!("taking no more steps; what runs has {seconds} s, and ctrl-c again ends it at once"));
     let mut stopped = pin!(running.stop());
     tokio::select! {
+        // First, so that the node is told before anything is ended, also without any grace.
+        biased;
         stopped = &mut stopped => return stopped.map(|()| Exit::Done).map_err(Failure::from),
         () = signals.next() => {}
         () = sleep(grace) => {}
