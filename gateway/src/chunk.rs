@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use protocol::{Event, Filter};
 use types::{Cursor, Offset};
 
 use crate::backend::ReadReply;
+use crate::budget::{Budget, Full, Share};
 use crate::frames;
 
 /// Events that follow each other without a hole, each as a finished text frame, in one piece of memory.
@@ -20,6 +22,8 @@ pub(crate) struct Chunk {
     pub(crate) closed: bool,
     frames: Vec<u8>,
     events: Vec<Encoded>,
+    /// What it holds of a budget, where it waits in many places.
+    share: Option<Share>,
 }
 
 #[derive(Debug)]
@@ -65,7 +69,13 @@ impl Chunk {
             let Event { kind, .. } = event;
             events.push(Encoded { end: frames.len(), kind });
         }
-        Self { from, head: reply.info.head, closed: reply.info.closed, frames, events }
+        Self { from, head: reply.info.head, closed: reply.info.closed, frames, events, share: None }
+    }
+
+    /// The same, counted for as long as anybody keeps it.
+    pub(crate) fn counted(mut self, budget: &Arc<Budget>) -> Result<Self, Full> {
+        self.share = Some(budget.take(self.frames.len())?);
+        Ok(self)
     }
 
     /// The offset behind the last event.

@@ -13,9 +13,11 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
 
 use crate::admission::{Close, CloseCode};
+use crate::budget::Budget;
 use crate::frames;
 use crate::inbound::Inbound;
 use crate::limits::Limits;
+use crate::metrics::{Metrics, Registry};
 use crate::patience::Patient;
 use crate::socket::{self, Broken, Message};
 
@@ -39,7 +41,7 @@ async fn echo_until_stopped() {
                     Err(error) => format!("{error:?}").into_response(),
                 })
             });
-            let stream = Patient::new(stream, Limits::default().stuck_time);
+            let stream = Patient::new(stream, &Limits::default());
             let builder = Builder::new(TokioExecutor::new());
             // How a client of a test suite ends is its own affair.
             let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
@@ -49,8 +51,10 @@ async fn echo_until_stopped() {
 
 async fn echo(upgrade: OnUpgrade) {
     let limits = Limits::default();
-    let (mut incoming, mut outgoing) =
-        socket::open(upgrade, &limits, &Inbound::new(limits.inbound_bytes)).await.expect("upgrades");
+    let metrics = Metrics::new(&Registry::new()).expect("a registry of its own");
+    let outbound = Budget::new(limits.outbound_bytes, metrics.held("outbound"));
+    let inbound = Inbound::new(limits.inbound_bytes);
+    let (mut incoming, mut outgoing) = socket::open(upgrade, &limits, &inbound, &outbound).await.expect("upgrades");
     loop {
         let mut out = Vec::new();
         let close = match incoming.next().await {
@@ -61,7 +65,7 @@ async fn echo(upgrade: OnUpgrade) {
         if let Some(close) = &close {
             frames::push_close(&mut out, close);
         }
-        if outgoing.write(&out).await.is_err() || close.is_some() {
+        if outgoing.write(&out, 0).await.is_err() || close.is_some() {
             break;
         }
     }

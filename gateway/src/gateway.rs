@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use types::{Code, Durability, Refusal};
 
 use crate::backend::Backend;
+use crate::budget::Budget;
 use crate::inbound::Inbound;
 use crate::inbox::Inbox;
 use crate::limits::{Limits, millis};
@@ -29,6 +30,8 @@ pub(crate) struct Gateway<B> {
     pub(crate) metrics: Metrics,
     pub(crate) tails: Arc<Tails<B>>,
     pub(crate) inbound: Inbound,
+    /// Of what clients have still to take.
+    pub(crate) outbound: Arc<Budget>,
     sockets: Mutex<HashMap<u64, Arc<Inbox>>>,
     next_socket: AtomicU64,
     phase: watch::Sender<Phase>,
@@ -48,6 +51,7 @@ impl<B: Backend> Gateway<B> {
         let tails = Tails::new(backend.clone(), Arc::clone(&limits), metrics.clone());
         let durability = backend.durability();
         let inbound = Inbound::new(limits.inbound_bytes);
+        let outbound = Budget::new(limits.outbound_bytes, metrics.held("outbound"));
         Arc::new(Self {
             backend,
             node,
@@ -57,6 +61,7 @@ impl<B: Backend> Gateway<B> {
             metrics,
             tails,
             inbound,
+            outbound,
             sockets: Mutex::default(),
             next_socket: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Serving),

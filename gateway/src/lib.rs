@@ -3,11 +3,13 @@
 mod admission;
 mod auth;
 pub mod backend;
+mod budget;
 mod chunk;
 mod connection;
 #[cfg(test)]
 mod echo;
 mod error;
+mod frame_reader;
 mod frames;
 mod gateway;
 mod http;

@@ -25,6 +25,10 @@ pub struct Limits {
     pub message_bytes: usize,
     /// What all connections together may have on their way in, messages and bodies, beyond the first 16 KiB of each.
     pub inbound_bytes: usize,
+    /// Answers and frames that clients have still to take, over all connections: a node has to live with 200 MB.
+    pub outbound_bytes: usize,
+    /// Live events that wait in sockets, each counted once however many of them it is for, over all connections.
+    pub live_bytes: usize,
     /// Fragments of one message: no client needs more, and each costs the node a header and a look.
     pub fragments: usize,
     /// One event, input or output. Larger things belong into a blob store, with a link in the event.
@@ -40,6 +44,8 @@ pub struct Limits {
     pub unsent_bytes: usize,
     /// What the backend is asked for at a time.
     pub read_events: usize,
+    /// Events read from the log that wait for their turn in a socket; beyond that no further read is begun.
+    pub backlog_bytes: usize,
     /// Live events kept for a socket that is busy writing; beyond that it reads them from the log again.
     pub feed_bytes: usize,
     /// The body of one catch-up answer over HTTP.
@@ -64,6 +70,10 @@ pub struct Limits {
     pub stuck_time: Duration,
     /// For one buffer to be taken in all, so that a byte now and then does not hold it for ever.
     pub flush_time: Duration,
+    /// What an HTTP client has to take in that time at least, while there is more for it: 9 KB/s.
+    pub flush_bytes: usize,
+    /// The two times, when clients have `outbound_bytes` to take already.
+    pub pressed_time: Duration,
     /// How long a filtered-out position may wait before a `mark` tells it.
     pub mark_time: Duration,
     /// For the peer to finish after our close frame.
@@ -91,6 +101,8 @@ impl Default for Limits {
             reads_in_flight: 4,
             message_bytes: 512 * 1024,
             inbound_bytes: 64 * 1024 * 1024,
+            outbound_bytes: 24 * 1024 * 1024,
+            live_bytes: 16 * 1024 * 1024,
             fragments: 128,
             event_bytes: 256 * 1024,
             request_bytes: 4 * 1024 * 1024,
@@ -99,6 +111,7 @@ impl Default for Limits {
             batch_bytes: 64 * 1024,
             unsent_bytes: 64 * 1024,
             read_events: 512,
+            backlog_bytes: 256 * 1024,
             feed_bytes: 256 * 1024,
             response_bytes: 1024 * 1024,
             response_events: 4096,
@@ -111,6 +124,8 @@ impl Default for Limits {
             pong_time: Duration::from_secs(8),
             stuck_time: Duration::from_secs(10),
             flush_time: Duration::from_mins(1),
+            flush_bytes: 512 * 1024,
+            pressed_time: Duration::from_millis(250),
             mark_time: Duration::from_secs(1),
             linger_time: Duration::from_secs(1),
             poll_time: Duration::from_secs(20),

@@ -1,7 +1,7 @@
 //! What the connection plane counts about itself.
 
-pub(crate) use prometheus::{Error, Registry, TextEncoder};
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
+pub(crate) use prometheus::{Error, IntGauge, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts};
 use types::Code;
 
 use crate::admission::CloseCode;
@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) reads: IntCounter,
     pub(crate) commands: IntCounter,
     pub(crate) http_requests: IntCounterVec,
+    held: IntGaugeVec,
     closed: IntCounterVec,
     refused: IntCounterVec,
     resumed: IntCounterVec,
@@ -42,7 +43,11 @@ impl Metrics {
             let counter = IntCounterVec::new(Opts::new(format!("headwater_gateway_{name}"), help), &[label])?;
             registry.register(Box::new(counter.clone())).map(|()| counter)
         };
+        let held = Opts::new("headwater_gateway_held_bytes", "Bytes held for connections, by what for.");
+        let held = IntGaugeVec::new(held, &["what"])?;
+        registry.register(Box::new(held.clone()))?;
         Ok(Self {
+            held,
             connections: gauge("connections", "Open sockets.")?,
             connections_total: counter("connections_total", "Sockets opened.")?,
             subscriptions: gauge("subscriptions", "Open subscriptions.")?,
@@ -60,6 +65,11 @@ impl Metrics {
             refused: by("refused_total", "Refusals, by code.", "code")?,
             resumed: by("resumed_total", "Subscriptions opened, by how they started.", "result")?,
         })
+    }
+
+    /// What a budget holds.
+    pub(crate) fn held(&self, what: &str) -> IntGauge {
+        self.held.with_label_values(&[what])
     }
 
     pub(crate) fn closed(&self, code: CloseCode) {

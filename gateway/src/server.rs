@@ -170,7 +170,7 @@ async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, por
             router.call(request)
         })
     };
-    let stream = Patient::new(stream, gateway.limits.stuck_time);
+    let stream = Patient::new(stream, &gateway.limits);
     let builder = builder(&gateway.limits);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let silence = Instant::now() + gateway.limits.header_time;
@@ -195,6 +195,13 @@ async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, por
     }
 }
 
+/// Requests of one HTTP/2 connection at a time: what the standard recommends at least.
+const H2_STREAMS: u32 = 100;
+/// What one of them may send before it is read, and what of its answer is kept until it is taken.
+const H2_STREAM_BYTES: u32 = 64 * 1024;
+/// What all of them together may send before it is read.
+const H2_CONNECTION_BYTES: u32 = 256 * 1024;
+
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(limits.header_bytes);
@@ -202,7 +209,10 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(256)
+        .max_concurrent_streams(H2_STREAMS)
+        .initial_stream_window_size(H2_STREAM_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_BYTES)
+        .max_send_buf_size(H2_STREAM_BYTES as usize)
         .keep_alive_interval(limits.heartbeat_time)
         .keep_alive_timeout(limits.pong_time);
     builder

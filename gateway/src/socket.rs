@@ -1,36 +1,37 @@
 //! A WebSocket as this node speaks it: nothing oversized, unmasked, endless or half-dead gets through.
 //!
-//! The library below parses frames and takes off their masks; the rest is ours, because measurement showed that it
-//! takes unmasked frames from clients, long control frames and messages without end, and that its futures lose bytes
-//! when they are dropped. So a connection has one future that reads and one that writes, for its whole life.
+//! The library answers the handshake; frames are read by ourselves, because it takes unmasked ones from clients, long
+//! control frames and messages without end, and keeps the room of the largest message as long as the socket lives. A
+//! connection has one future that reads and one that writes, for its whole life: a read that is dropped half-way loses
+//! bytes.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use bytes::{Buf, Bytes, BytesMut};
-use fastwebsockets::{OpCode, Payload, Role, WebSocket, WebSocketError, upgrade};
+use bytes::{Bytes, BytesMut};
+use fastwebsockets::upgrade;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use protocol::version::SUBPROTOCOL_JSON;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::admission::{Close, CloseCode};
+use crate::admission::CloseCode;
+use crate::budget::{Budget, Full, Share, unusual};
+use crate::frame_reader::{Frame, FrameReader, Opcode, too_large};
 use crate::inbound::Inbound;
 use crate::limits::Limits;
 use crate::partial::Partial;
 use crate::patience::Patient;
 
-/// RFC 6455, 5.5.
-const CONTROL_BYTES: usize = 125;
+pub(crate) use crate::frame_reader::Broken;
+
 /// What a goodbye without a code is answered with: all is well.
 const NO_CODE: u16 = 1000;
 
@@ -73,13 +74,21 @@ fn offers_subprotocol(headers: &HeaderMap) -> Result<bool, HandshakeError> {
     }
 }
 
-/// Waits for the upgrade and takes the connection out of the HTTP server, with what that had read too far.
-pub(crate) async fn open(connection: OnUpgrade, limits: &Limits, inbound: &Inbound) -> Option<(Incoming, Outgoing)> {
+/// Waits for the upgrade and takes the connection out of the HTTP server, with what that had read too far. What comes in
+/// is counted in `inbound`, what the peer has still to take in `outbound`.
+pub(crate) async fn open(
+    connection: OnUpgrade,
+    limits: &Limits,
+    inbound: &Inbound,
+    outbound: &Arc<Budget>,
+) -> Option<(Incoming, Outgoing)> {
     let upgraded = timeout(limits.header_time, connection).await.ok()?.ok()?;
     let parts = auto::upgrade::downcast::<TokioIo<Patient>>(upgraded).ok()?;
     let (read, write) = parts.io.into_inner().into_inner().into_split();
     let partial = Partial::new(inbound.hold(), limits.message_time);
-    Some((Incoming::new(ReadSide::new(parts.read_buf, read, partial), limits), Outgoing::new(write, limits)))
+    let frames = FrameReader::new(parts.read_buf, read, partial.clone(), limits.message_bytes);
+    let assembler = Assembler::new(limits.message_bytes, limits.fragments);
+    Some((Incoming { frames, assembler, partial }, Outgoing::new(write, limits, outbound.share())))
 }
 
 /// What came in.
@@ -93,53 +102,26 @@ pub(crate) enum Message {
     Close(u16),
 }
 
-/// Why nothing more comes in.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// The peer is gone without a goodbye.
-    Gone,
-    /// The peer broke the rules.
-    Refused(Close),
-}
-
-impl Broken {
-    pub(crate) fn refused(code: CloseCode, reason: &str) -> Self {
-        Self::Refused(Close::new(code, reason))
-    }
-}
-
 /// The reading half. [`Incoming::next`] must be polled to its end: dropping it half-way loses bytes.
 pub(crate) struct Incoming {
-    frames: WebSocket<ReadSide>,
+    frames: FrameReader,
     assembler: Assembler,
     partial: Partial,
 }
 
 impl Incoming {
-    fn new(side: ReadSide, limits: &Limits) -> Self {
-        let partial = side.partial.clone();
-        let mut frames = WebSocket::after_handshake(side, Role::Server);
-        // Answers are the writing half's affair.
-        frames.set_auto_close(false);
-        frames.set_auto_pong(false);
-        frames.set_max_message_size(limits.message_bytes + 1);
-        Self { frames, assembler: Assembler::new(limits.message_bytes, limits.fragments), partial }
-    }
-
     /// The next whole message.
     pub(crate) async fn next(&mut self) -> Result<Message, Broken> {
         loop {
-            let read = self.frames.read_frame().await;
-            let mut frame = read.map_err(|error| self.partial.broken().unwrap_or_else(|| broken(&error)))?;
-            if !is_masked(&mut frame) {
-                return Err(Broken::refused(CloseCode::ProtocolError, "a client's frames must be masked"));
-            }
-            let payload = shared(frame.payload);
+            let frame = match self.frames.next(self.assembler.bytes()).await {
+                Ok(frame) => frame,
+                // Reading may have been ended on our side.
+                Err(Broken::Gone) => return Err(self.partial.broken().unwrap_or(Broken::Gone)),
+                Err(refused @ Broken::Refused(_)) => return Err(refused),
+            };
             let message = match frame.opcode {
-                OpCode::Ping | OpCode::Pong | OpCode::Close => Some(control(frame.opcode, payload)?),
-                OpCode::Text | OpCode::Binary | OpCode::Continuation => {
-                    self.assembler.add(Piece { opcode: frame.opcode, last: frame.fin, payload })?
-                }
+                Opcode::Ping | Opcode::Pong | Opcode::Close => Some(control(frame.opcode, frame.payload.freeze())?),
+                Opcode::Text | Opcode::Binary | Opcode::Continuation => self.assembler.add(frame)?,
             };
             if self.assembler.started.is_none() {
                 self.partial.clear();
@@ -152,13 +134,12 @@ impl Incoming {
 
     /// Reads and forgets until the peer ends, so that its last bytes do not reset the connection under our close frame.
     /// A peer that goes on and on is not worth it.
-    pub(crate) async fn exhaust(self, limits: &Limits) {
-        let mut side = self.frames.into_inner();
+    pub(crate) async fn exhaust(mut self, limits: &Limits) {
         let mut sink = vec![0_u8; 4096];
         let until = Instant::now() + limits.linger_time;
         let mut left = limits.message_bytes.saturating_mul(8);
         while left > 0 {
-            match timeout_at(until, side.read(&mut sink)).await {
+            match timeout_at(until, self.frames.read(&mut sink)).await {
                 Ok(Ok(count @ 1..)) => left = left.saturating_sub(count),
                 Ok(Ok(0) | Err(_)) | Err(_) => return,
             }
@@ -166,55 +147,11 @@ impl Incoming {
     }
 }
 
-fn broken(error: &WebSocketError) -> Broken {
-    match error {
-        WebSocketError::ReservedBitsNotZero => Broken::refused(CloseCode::ProtocolError, "a reserved bit is set"),
-        WebSocketError::InvalidValue => Broken::refused(CloseCode::ProtocolError, "unknown opcode"),
-        WebSocketError::ControlFrameFragmented => Broken::refused(CloseCode::ProtocolError, "a control frame in parts"),
-        WebSocketError::PingFrameTooLarge => Broken::refused(CloseCode::ProtocolError, "a ping over 125 bytes"),
-        WebSocketError::FrameTooLarge => Broken::refused(CloseCode::TooBig, "the message is too large"),
-        WebSocketError::InvalidUTF8 => Broken::refused(CloseCode::NotUtf8, "text is not UTF-8"),
-        // The others come from parts of the library that are not used here, or mean that the connection is gone.
-        WebSocketError::InvalidFragment
-        | WebSocketError::InvalidContinuationFrame
-        | WebSocketError::InvalidStatusCode(_)
-        | WebSocketError::InvalidUpgradeHeader
-        | WebSocketError::InvalidConnectionHeader
-        | WebSocketError::ConnectionClosed
-        | WebSocketError::InvalidCloseFrame
-        | WebSocketError::InvalidCloseCode
-        | WebSocketError::UnexpectedEOF
-        | WebSocketError::InvalidSecWebsocketVersion
-        | WebSocketError::MissingSecWebSocketKey
-        | WebSocketError::IoError(_)
-        | WebSocketError::HTTPError(_) => Broken::Gone,
-    }
-}
-
-/// The library keeps a frame's mask to itself, except in the head it would write again.
-fn is_masked(frame: &mut fastwebsockets::Frame<'_>) -> bool {
-    let mut head = [0; 16];
-    frame.fmt_head(&mut head);
-    head[1] & 0x80 != 0
-}
-
-fn shared(payload: Payload<'_>) -> Bytes {
-    match payload {
-        Payload::Bytes(bytes) => bytes.freeze(),
-        Payload::Owned(bytes) => bytes.into(),
-        Payload::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
-        Payload::BorrowedMut(bytes) => Bytes::copy_from_slice(bytes),
-    }
-}
-
-fn control(opcode: OpCode, payload: Bytes) -> Result<Message, Broken> {
-    if payload.len() > CONTROL_BYTES {
-        return Err(Broken::refused(CloseCode::ProtocolError, "a control frame over 125 bytes"));
-    }
+fn control(opcode: Opcode, payload: Bytes) -> Result<Message, Broken> {
     match opcode {
-        OpCode::Ping => Ok(Message::Ping(payload)),
-        OpCode::Close => goodbye(&payload),
-        OpCode::Pong | OpCode::Text | OpCode::Binary | OpCode::Continuation => Ok(Message::Pong),
+        Opcode::Ping => Ok(Message::Ping(payload)),
+        Opcode::Close => goodbye(&payload),
+        Opcode::Pong | Opcode::Text | Opcode::Binary | Opcode::Continuation => Ok(Message::Pong),
     }
 }
 
@@ -236,18 +173,11 @@ fn goodbye(payload: &[u8]) -> Result<Message, Broken> {
     }
 }
 
-/// A data frame on its way into a message.
-struct Piece {
-    opcode: OpCode,
-    last: bool,
-    payload: Bytes,
-}
-
 /// Puts fragments together, within bounds.
 #[derive(Debug)]
 struct Assembler {
-    max_bytes: usize,
-    max_fragments: usize,
+    most_bytes: usize,
+    most_fragments: usize,
     started: Option<Started>,
 }
 
@@ -259,31 +189,41 @@ struct Started {
 }
 
 impl Assembler {
-    const fn new(max_bytes: usize, max_fragments: usize) -> Self {
-        Self { max_bytes, max_fragments, started: None }
+    const fn new(most_bytes: usize, most_fragments: usize) -> Self {
+        Self { most_bytes, most_fragments, started: None }
     }
 
-    fn add(&mut self, piece: Piece) -> Result<Option<Message>, Broken> {
-        match (self.started.take(), piece.opcode == OpCode::Continuation) {
-            (None, false) if piece.last => message(piece.opcode == OpCode::Text, piece.payload).map(Some),
+    /// What has come of a message that is not whole.
+    fn bytes(&self) -> usize {
+        self.started.as_ref().map_or(0, |started| started.bytes.len())
+    }
+
+    fn add(&mut self, frame: Frame) -> Result<Option<Message>, Broken> {
+        let Frame { opcode, last, payload } = frame;
+        match (self.started.take(), opcode == Opcode::Continuation) {
+            (None, false) if last => message(opcode == Opcode::Text, payload.freeze()).map(Some),
             (None, false) => {
-                let bytes = BytesMut::from(piece.payload);
-                self.started = Some(Started { text: piece.opcode == OpCode::Text, fragments: 1, bytes });
+                // A copy: a piece of the reader's buffer would keep all of that.
+                self.started = Some(Started { text: opcode == Opcode::Text, fragments: 1, bytes: payload[..].into() });
                 Ok(None)
             }
-            (Some(started), true) => self.grow(started, &piece),
+            (Some(started), true) => self.grow(started, &payload, last),
             (None, true) => Err(Broken::refused(CloseCode::ProtocolError, "a fragment continues nothing")),
             (Some(_), false) => Err(Broken::refused(CloseCode::ProtocolError, "a message inside of another")),
         }
     }
 
-    fn grow(&mut self, mut started: Started, piece: &Piece) -> Result<Option<Message>, Broken> {
+    fn grow(&mut self, mut started: Started, piece: &[u8], last: bool) -> Result<Option<Message>, Broken> {
         started.fragments += 1;
-        if started.fragments > self.max_fragments || started.bytes.len() + piece.payload.len() > self.max_bytes {
-            return Err(Broken::refused(CloseCode::TooBig, "the message is too large or in too many fragments"));
+        if started.fragments > self.most_fragments {
+            let reason = format!("a message has at most {} fragments", self.most_fragments);
+            return Err(Broken::refused(CloseCode::TooBig, reason));
         }
-        started.bytes.extend_from_slice(&piece.payload);
-        if piece.last {
+        if started.bytes.len() + piece.len() > self.most_bytes {
+            return Err(too_large(self.most_bytes));
+        }
+        started.bytes.extend_from_slice(piece);
+        if last {
             return message(started.text, started.bytes.freeze()).map(Some);
         }
         self.started = Some(started);
@@ -313,24 +253,35 @@ pub(crate) struct Outgoing {
     half: OwnedWriteHalf,
     stuck: Duration,
     flush: Duration,
+    pressed: Duration,
+    /// What the peer has still to take.
+    share: Share,
 }
 
 impl Outgoing {
-    fn new(half: OwnedWriteHalf, limits: &Limits) -> Self {
-        Self { half, stuck: limits.stuck_time, flush: limits.flush_time }
+    const fn new(half: OwnedWriteHalf, limits: &Limits, share: Share) -> Self {
+        let Limits { stuck_time, flush_time, pressed_time, .. } = *limits;
+        Self { half, stuck: stuck_time, flush: flush_time, pressed: pressed_time, share }
     }
 
-    /// Writes all of it, or says why not. A peer that takes a little now and then has `flush` for a buffer.
-    pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Stopped> {
-        let until = Instant::now() + self.flush;
+    /// Writes all of it, or says why not. A peer that takes a little now and then has `flush` for a buffer; one that
+    /// the node has no memory for has to take it at once, or nearly. `behind` it the connection holds so many bytes
+    /// more, which wait for this.
+    pub(crate) async fn write(&mut self, mut bytes: &[u8], behind: usize) -> Result<(), Stopped> {
+        let (stuck, flush) = match self.share.set(unusual(bytes.len() + behind)) {
+            Ok(()) => (self.stuck, self.flush),
+            Err(Full) => (self.pressed.min(self.stuck), self.pressed.min(self.flush)),
+        };
+        let until = Instant::now() + flush;
         while !bytes.is_empty() {
-            let deadline = until.min(Instant::now() + self.stuck);
+            let deadline = until.min(Instant::now() + stuck);
             match timeout_at(deadline, self.half.write(bytes)).await {
                 Ok(Ok(0) | Err(_)) => return Err(Stopped::Gone),
                 Ok(Ok(taken)) => bytes = &bytes[taken..],
                 Err(_) => return Err(Stopped::Stuck),
             }
         }
+        self.share.clear();
         Ok(())
     }
 
@@ -338,60 +289,5 @@ impl Outgoing {
     pub(crate) async fn finish(&mut self) {
         // A peer that is gone already is as finished as can be.
         let _ = self.half.shutdown().await;
-    }
-}
-
-/// What the library reads from: first what the HTTP server had read too far, then the connection.
-struct ReadSide {
-    early: Bytes,
-    half: OwnedReadHalf,
-    partial: Partial,
-}
-
-impl ReadSide {
-    fn new(early: Bytes, half: OwnedReadHalf, partial: Partial) -> Self {
-        let mut side = Self { early, half, partial };
-        side.let_go();
-        side
-    }
-
-    /// Nothing of the HTTP server's buffer still keeps all of it, which is more than an idle socket should cost.
-    fn let_go(&mut self) {
-        if self.early.is_empty() {
-            self.early = Bytes::new();
-        }
-    }
-}
-
-impl AsyncRead for ReadSide {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
-            let before = buf.filled().len();
-            return match Pin::new(&mut self.half).poll_read(cx, buf) {
-                Poll::Ready(Ok(())) => Poll::Ready(self.partial.grew(buf.filled().len() - before)),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => self.partial.poll_late(cx).map(Err),
-            };
-        }
-        let count = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..count]);
-        self.early.advance(count);
-        self.let_go();
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// The library wants one stream for both directions, but is told never to write.
-impl AsyncWrite for ReadSide {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 use types::{Cursor, History, Incarnation, Offset, StreamName, TenantId};
 
 use crate::backend::{Backend, Read, ReadReply};
+use crate::budget::{Budget, Full};
 use crate::chunk::Chunk;
 use crate::inbox::{Address, Inbox};
 use crate::limits::{Limits, millis};
@@ -42,6 +43,8 @@ pub(crate) struct Tails<B> {
     backend: B,
     limits: Arc<Limits>,
     metrics: Metrics,
+    /// Live events that wait in sockets.
+    live: Arc<Budget>,
     followed: Mutex<HashMap<TailKey, Tail>>,
 }
 
@@ -60,7 +63,8 @@ struct Shared {
 
 impl<B: Backend> Tails<B> {
     pub(crate) fn new(backend: B, limits: Arc<Limits>, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self { backend, limits, metrics, followed: Mutex::default() })
+        let live = Budget::new(limits.live_bytes, metrics.held("live"));
+        Arc::new(Self { backend, limits, metrics, live, followed: Mutex::default() })
     }
 
     /// Follows a stream from its tail on; `at` is where the asker stands. The answer is the first offset it will be
@@ -122,11 +126,18 @@ impl<B: Backend> Tails<B> {
     }
 
     fn publish(&self, shared: &Mutex<Shared>, from: Cursor, reply: ReadReply) -> Offset {
-        let chunk = Arc::new(Chunk::encode(from, reply, None));
+        let chunk = Chunk::encode(from, reply, None);
         self.metrics.events_encoded.inc_by(chunk.len() as u64);
         let mut shared = lock(shared);
         shared.next = chunk.end();
-        shared.members.retain(|member| member.inbox.offer(member.address, &chunk));
+        match chunk.counted(&self.live) {
+            Ok(chunk) => {
+                let chunk = Arc::new(chunk);
+                shared.members.retain(|member| member.inbox.offer(member.address, &chunk));
+            }
+            // There is no memory to keep it for those that are slow; each reads it for itself when it can take it.
+            Err(Full) => shared.members.drain(..).for_each(|member| member.inbox.lose(member.address)),
+        }
         shared.next
     }
 }

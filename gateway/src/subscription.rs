@@ -189,6 +189,11 @@ impl Subscription {
         Some(feed.key)
     }
 
+    /// Bytes of events that were read for it and that it has not sent yet.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |chunk| chunk.bytes().len())
+    }
+
     /// Bytes of live events that it keeps.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.feed.iter().flat_map(|feed| &feed.chunks).map(|chunk| chunk.bytes().len()).sum()

@@ -29,9 +29,8 @@ pub(crate) async fn serve<B: Backend>(
     upgrade: OnUpgrade,
     principal: Principal,
 ) {
-    let Some((mut incoming, mut outgoing)) = socket::open(upgrade, &gateway.limits, &gateway.inbound).await else {
-        return;
-    };
+    let (limits, inbound, outbound) = (&gateway.limits, &gateway.inbound, &gateway.outbound);
+    let Some((mut incoming, mut outgoing)) = socket::open(upgrade, limits, inbound, outbound).await else { return };
     let state = Mutex::new(State::new(Arc::clone(&gateway), principal.tenant, inbox));
     // The reader comes first, so that the writer sees in the same turn what was just read.
     let ended = tokio::select! {
@@ -91,7 +90,7 @@ fn take<B: Backend>(state: &mut State<B>, message: Message) {
 async fn write<B: Backend>(outgoing: &mut Outgoing, state: &Mutex<State<B>>) -> Option<CloseCode> {
     loop {
         match poll_fn(|cx| lock(state).poll_next(cx)).await {
-            Next::Write(bytes) => match outgoing.write(&bytes).await {
+            Next::Write { bytes, behind } => match outgoing.write(&bytes, behind).await {
                 Ok(()) => lock(state).written(bytes),
                 Err(Stopped::Gone) => return None,
                 // Nothing can be said to a peer that takes nothing.
@@ -100,7 +99,7 @@ async fn write<B: Backend>(outgoing: &mut Outgoing, state: &Mutex<State<B>>) -> 
             Next::Close(close) => {
                 let mut frame = Vec::new();
                 frames::push_close(&mut frame, &close);
-                return outgoing.write(&frame).await.ok().map(|()| close.code);
+                return outgoing.write(&frame, 0).await.ok().map(|()| close.code);
             }
         }
     }

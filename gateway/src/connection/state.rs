@@ -25,7 +25,11 @@ const KEPT_BYTES: usize = 4 * 1024;
 
 /// What the writer does next.
 pub(super) enum Next {
-    Write(Vec<u8>),
+    /// Events of so many bytes wait behind these.
+    Write {
+        bytes: Vec<u8>,
+        behind: usize,
+    },
     Close(Close),
 }
 
@@ -216,7 +220,8 @@ impl<B: Backend> State<B> {
             }
         }
         if !self.out.is_empty() {
-            return Poll::Ready(Next::Write(std::mem::take(&mut self.out)));
+            let behind = self.subscriptions.backlog_bytes();
+            return Poll::Ready(Next::Write { bytes: std::mem::take(&mut self.out), behind });
         }
         if self.has_room()
             && let Some(reader) = self.reader.take()

@@ -65,6 +65,11 @@ impl Subscriptions {
         None
     }
 
+    /// Bytes of events that were read for one of them and not sent yet.
+    pub(super) fn backlog_bytes(&self) -> usize {
+        self.all.values().map(|entry| entry.subscription.backlog_bytes()).sum()
+    }
+
     /// Whether there is one of this id.
     pub(super) fn credit(&mut self, credit: &Credit) -> bool {
         let Some(entry) = self.all.get_mut(&credit.id) else { return false };
@@ -291,8 +296,15 @@ impl<B: Backend> State<B> {
     }
 
     fn start_reads(&mut self) {
+        if self.subscriptions.behind.is_empty() {
+            return;
+        }
         let limits = Arc::clone(&self.gateway.limits);
-        while self.subscriptions.reads < limits.reads_in_flight && self.out.len() < limits.unsent_bytes {
+        let waiting = self.subscriptions.backlog_bytes();
+        while self.subscriptions.reads < limits.reads_in_flight
+            && self.out.len() < limits.unsent_bytes
+            && waiting + self.subscriptions.reads * limits.batch_bytes < limits.backlog_bytes
+        {
             let Some((address, from, portion)) = self.subscriptions.behind.pop_front() else { return };
             let Some(subscription) = self.subscriptions.of(address) else { continue };
             let read = Read {

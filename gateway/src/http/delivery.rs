@@ -8,6 +8,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame};
 
+use super::answers::Expendable;
+
 /// Takes the tokens of tasks that were not delivered.
 type GiveBack = Box<dyn FnOnce(Vec<String>) + Send>;
 
@@ -38,7 +40,9 @@ pub(super) fn delivered(response: Response, delivery: Delivery) -> Response {
     if delivery.tokens.is_empty() {
         return response;
     }
-    response.map(|body| Body::new(Carried { body, delivery, stage: Stage::Sending }))
+    let mut response = response.map(|body| Body::new(Carried { body, delivery, stage: Stage::Sending }));
+    response.extensions_mut().insert(Expendable);
+    response
 }
 
 struct Carried {

@@ -1,5 +1,6 @@
 //! The HTTP side: which path leads where, and what all answers have in common.
 
+mod answers;
 mod body;
 mod cross_origin;
 mod delivery;
@@ -18,7 +19,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use protocol::version::SOCKET_PATH;
 use types::Code;
@@ -37,16 +38,11 @@ const DURABILITY: HeaderName = HeaderName::from_static("headwater-durability");
 
 /// What clients reach.
 pub(crate) fn router<B: Backend>(gateway: &Arc<Gateway<B>>) -> Router {
-    let router = Router::new()
-        .route(SOCKET_PATH, get(socket::open::<B>))
-        .route("/v1/streams/{*name}", streams::methods::<B>())
-        // Where the protocol's own tools and test suite look for it.
-        .route("/v1/stream/{*name}", streams::methods::<B>())
+    let parameterless = Router::new()
         .route("/v1/workflows", get(workflows::list::<B>).post(workflows::register::<B>))
         .route("/v1/workflows/{namespace}/{name}", get(workflows::latest::<B>))
         .route("/v1/workflows/{namespace}/{name}/{version}", get(workflows::version::<B>))
         .route("/v1/pins/{reader}/{*stream}", put(pins::pin::<B>).delete(pins::unpin::<B>))
-        .route("/v1/runs", get(runs::list::<B>).post(runs::start::<B>))
         .route("/v1/runs/{id}", get(runs::get::<B>))
         .route("/v1/runs/{id}/cancel", post(runs::cancel::<B>))
         .route("/v1/runs/{id}/signals/{name}", post(runs::signal::<B>))
@@ -54,8 +50,39 @@ pub(crate) fn router<B: Backend>(gateway: &Arc<Gateway<B>>) -> Router {
         .route("/v1/workers/heartbeat", post(workers::heartbeat::<B>))
         .route("/v1/workers/chunk", post(workers::chunk::<B>))
         .route("/v1/workers/complete", post(workers::complete::<B>))
-        .route("/v1/workers/fail", post(workers::fail::<B>));
+        .route("/v1/workers/fail", post(workers::fail::<B>))
+        .route_layer(middleware::from_fn(refuse_parameters));
+    let router = Router::new()
+        .route(SOCKET_PATH, get(socket::open::<B>))
+        .route("/v1/streams/{*name}", streams::methods::<B>())
+        // Where the protocol's own tools and test suite look for it.
+        .route("/v1/stream/{*name}", streams::methods::<B>())
+        .route("/v1/runs", get(runs::list::<B>).post(runs::start::<B>))
+        .merge(parameterless)
+        .layer(middleware::from_fn_with_state(Arc::clone(gateway), count_answers::<B>));
     finish(health::add(router), gateway)
+}
+
+/// What a request asks for and does not get is a mistake that its author wants to know of. Streams are another matter:
+/// their protocol says that what is not understood is passed over.
+async fn refuse_parameters(request: Request, next: Next) -> Response {
+    match request.uri().query() {
+        None | Some("") => next.run(request).await,
+        Some(query) => {
+            let detail = format!("{} takes no parameters: leave out {query:?}", request.uri().path());
+            Problem::bad_request(detail).into_response()
+        }
+    }
+}
+
+/// What operators ask is not counted with it: they want to know why clients are refused.
+async fn count_answers<B: Backend>(State(gateway): Shared<B>, request: Request, next: Next) -> Response {
+    let reads = is_read(&request);
+    answers::count(next.run(request).await, reads, &gateway.outbound)
+}
+
+fn is_read(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// What operators reach.
@@ -81,7 +108,7 @@ fn finish<B: Backend>(router: Router<Arc<Gateway<B>>>, gateway: &Arc<Gateway<B>>
 
 /// Counts a request, and adds what browsers need to treat every answer as data.
 async fn account<B: Backend>(State(gateway): Shared<B>, request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let reads = is_read(&request);
     let mut response = inbound::during(&gateway.inbound, next.run(request)).await;
     gateway.metrics.http_requests.with_label_values(&[response.status().as_str()]).inc();
     if let Some(code) = response.extensions().get::<Code>() {

@@ -9,6 +9,7 @@ mod commands;
 mod drain;
 mod event_streams;
 mod hostile;
+mod memory;
 mod operator;
 mod rest;
 mod streams;

@@ -97,6 +97,13 @@ async fn runs_are_listed_page_by_page() {
     let bogus = get(at, "/v1/runs?status=bogus").await.text();
     assert!(bogus.contains("running, waiting, cancelling"), "{bogus}");
     assert_eq!(get(at, "/v1/runs?after=x").await.problem(), "invalid_name");
+    for path in
+        [format!("/v1/runs/{}?status=failed", crate::common::fake::samples::run_id(1)), "/v1/workflows?x".into()]
+    {
+        let refused = get(at, &path).await;
+        assert_eq!((refused.status, refused.problem()), (400, "bad_request".to_owned()), "{path}");
+        assert!(refused.text().contains("takes no parameters"), "{}", refused.text());
+    }
 }
 
 #[tokio::test]

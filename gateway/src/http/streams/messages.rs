@@ -50,8 +50,8 @@ fn json_events(body: &Bytes) -> Result<Vec<Payload>, Problem> {
 pub(in crate::http) fn one_json(body: &Bytes) -> Result<Payload, Problem> {
     let text = checked(body)?;
     let one: &RawValue = serde_json::from_str(text).map_err(not_json)?;
-    let part = body.slice_ref(one.get().as_bytes());
-    Ok(Payload::json(part))
+    // A copy: it may be kept for long, and the body around it may be large.
+    Ok(Payload::json(one.get().to_owned()))
 }
 
 fn checked(body: &Bytes) -> Result<&str, Problem> {
