@@ -53,6 +53,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// What its acknowledgements promise; the same as long as it runs.
     fn durability(&self) -> Durability;
+
+    /// How many segments of its log are damaged on disk and not served. The node lives on without them.
+    fn quarantined(&self) -> u64;
 }
 
 /// The shape of every answer.

@@ -79,6 +79,11 @@ impl<B: Backend> Gateway<B> {
         self.backend.ready()
     }
 
+    /// How many segments of the log are damaged and not served.
+    pub(crate) fn quarantined(&self) -> u64 {
+        self.backend.quarantined()
+    }
+
     /// Resolves when the node starts to go away.
     pub(crate) async fn drained(&self) {
         self.reached(Phase::Draining).await;

@@ -44,6 +44,9 @@ pub struct BackupMade {
     pub bytes: u64,
     /// What was written anew; the rest are hard links.
     pub copied_bytes: u64,
+    /// Segments that are damaged, and are so in the backup too.
+    #[serde(default)]
+    pub quarantined: u64,
     pub elapsed_ms: u64,
 }
 
@@ -57,6 +60,9 @@ pub struct Load {
     /// Of the records in that time: how far the largest partition lies above the mean, in percent. `None`: there were
     /// no records.
     pub skew_percent: Option<f64>,
+    /// The same of bytes of blocks. `None`: nothing of them is known to have been written.
+    #[serde(default)]
+    pub skew_bytes_percent: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +75,9 @@ pub struct PartitionLoad {
     pub end: Position,
     /// Records in the time that is looked at, those no longer kept included.
     pub recent: u64,
+    /// Bytes of blocks in that time, as of the last checkpoint; of a segment that began before, in proportion.
+    #[serde(default)]
+    pub recent_bytes: u64,
     /// Of the last record; `None` when there is none.
     pub last: Option<Timestamp>,
 }
@@ -164,7 +173,7 @@ pub struct SegmentView {
     /// `run` or `stream`.
     pub chain: String,
     pub number: u32,
-    /// `active` or `sealed`.
+    /// `active`, `sealed`, `quarantined` (damaged, not served), `deleting`, or `dropped` (gone, with the sums it had).
     pub state: String,
     pub base: Position,
     /// One past its last record.

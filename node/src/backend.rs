@@ -519,6 +519,10 @@ impl Backend for NodeBackend {
     fn durability(&self) -> Durability {
         self.host.durability
     }
+
+    fn quarantined(&self) -> u64 {
+        self.host.storage.quarantined_segments()
+    }
 }
 
 impl NodeBackend {

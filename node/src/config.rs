@@ -99,6 +99,9 @@ pub struct RetentionSettings {
     pub stream_ms: u64,
     /// For streams of these tenants instead.
     pub tenants_ms: BTreeMap<TenantId, u64>,
+    /// What streams of these tenants have in sealed segments at most.
+    pub tenants_bytes: BTreeMap<TenantId, u64>,
+    pub tenants_records: BTreeMap<TenantId, u64>,
     /// Of blocks, over all partitions; `None`: no limit.
     pub run_bytes: Option<u64>,
     pub stream_bytes: Option<u64>,
@@ -274,11 +277,15 @@ fn storage(settings: &Settings) -> StorageSettings {
 fn retention(settings: &Settings) -> RetentionSettings {
     const HOUR_MS: u64 = 3_600_000;
     let limit = |path: &str, unit: u64| Some(settings.whole(path)).filter(|limit| *limit > 0).map(|limit| limit * unit);
-    let tenants = settings.hours_by_tenant("storage.retention.tenants");
+    let tenants = |path: &str, unit: u64| -> BTreeMap<TenantId, u64> {
+        settings.by_tenant(path).iter().map(|(tenant, number)| (tenant.clone(), number * unit)).collect()
+    };
     RetentionSettings {
         run_ms: settings.whole("storage.retention.run_hours") * HOUR_MS,
         stream_ms: settings.whole("event_plane.retention_hours") * HOUR_MS,
-        tenants_ms: tenants.iter().map(|(tenant, hours)| (tenant.clone(), hours * HOUR_MS)).collect(),
+        tenants_ms: tenants("storage.retention.tenants", HOUR_MS),
+        tenants_bytes: tenants("storage.retention.tenants_mib", 1024 * 1024),
+        tenants_records: tenants("storage.retention.tenants_records", 1),
         run_bytes: limit("storage.retention.run_mib", 1024 * 1024),
         stream_bytes: limit("storage.retention.stream_mib", 1024 * 1024),
         run_records: limit("storage.retention.run_records", 1),

@@ -13,7 +13,7 @@ use storage::{Log, OpenError, OpenReport, RocksLog, Rows};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
-use types::{PartitionId, Timestamp};
+use types::{PartitionId, TenantId, Timestamp};
 
 use crate::backend::NodeBackend;
 use crate::catalogue::Catalogue;
@@ -444,9 +444,21 @@ fn retention_settings(config: &Config) -> RetentionSettings {
         Keep { age_ms: Some(settings.stream_ms), bytes: settings.stream_bytes, records: settings.stream_records };
     RetentionSettings {
         policy: Policy { run, stream },
+        tenants: tenants_keep(settings),
         run_ms: settings.run_ms,
         every: Duration::from_millis(settings.check_ms),
     }
+}
+
+fn tenants_keep(settings: &crate::config::RetentionSettings) -> BTreeMap<TenantId, Keep> {
+    let mut tenants: BTreeMap<TenantId, Keep> = BTreeMap::new();
+    for (tenant, bytes) in &settings.tenants_bytes {
+        tenants.entry(tenant.clone()).or_default().bytes = Some(*bytes);
+    }
+    for (tenant, records) in &settings.tenants_records {
+        tenants.entry(tenant.clone()).or_default().records = Some(*records);
+    }
+    tenants
 }
 
 fn scrub_settings(config: &Config) -> ScrubSettings {

@@ -31,6 +31,7 @@ impl Operator for NodeBackend {
                 files: made.files,
                 bytes: made.bytes,
                 copied_bytes: made.copied_bytes,
+                quarantined: made.quarantined,
                 elapsed_ms: u64::try_from(made.elapsed.as_millis()).unwrap_or(u64::MAX),
             })
         })

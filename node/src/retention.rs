@@ -3,6 +3,8 @@
 //!
 //! The order makes it safe: first the events that say what is given up are durable, then the log drops the segment.
 
+mod tenants;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,10 +13,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{Answer, Command, RowImage, RowName, StreamKey, TrimStreams, stored};
-use storage::retention::{Choice, Policy, Reason, choose};
+use storage::retention::{Choice, Keep, Policy, Reason, choose};
 use storage::{DropError, RetentionClass, RowKind, SegmentFacts, SegmentId};
 use tokio::sync::oneshot;
-use types::{Offset, PartitionId, ProducerId, RoutingHash, RunId, StreamOrdinal, Timestamp};
+use types::{Offset, PartitionId, ProducerId, RoutingHash, RunId, StreamOrdinal, TenantId, Timestamp};
 
 use crate::limits;
 use crate::partition::{Host, Notice, Query, Request};
@@ -23,6 +25,8 @@ use crate::partition::{Host, Notice, Query, Request};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RetentionSettings {
     pub(crate) policy: Policy,
+    /// What sealed segments may hold of the streams of single tenants, whatever its age.
+    pub(crate) tenants: BTreeMap<TenantId, Keep>,
     /// Runs, since they closed.
     pub(crate) run_ms: u64,
     /// From the end of a pass to the next.
@@ -39,7 +43,7 @@ pub(crate) struct Retention {
 impl Retention {
     pub(crate) fn start(host: Arc<Host>, settings: RetentionSettings) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
-        let pass = Pass { host, settings, looked_at: BTreeMap::new() };
+        let pass = Pass { host, settings, looked_at: BTreeMap::new(), shares: BTreeMap::new() };
         let thread = std::thread::Builder::new().name("retention".to_owned()).spawn(move || pass.run(&stopped))?;
         Ok(Self { stop, thread })
     }
@@ -79,6 +83,8 @@ struct Pass {
     host: Arc<Host>,
     settings: RetentionSettings,
     looked_at: BTreeMap<SegmentId, Look>,
+    /// What the tenants that have a bound of their own have in each segment.
+    shares: BTreeMap<SegmentId, tenants::Shares>,
 }
 
 impl Pass {
@@ -106,6 +112,7 @@ impl Pass {
             facts.extend(found);
         }
         self.looked_at.retain(|id, _| facts.iter().any(|segment| segment.id == *id));
+        self.hold_tenants(&facts)?;
         let choices = choose(&facts, &self.settings.policy, self.host.now());
         for segment in &facts {
             let chosen = choices.iter().find(|choice| choice.segment == segment.id);

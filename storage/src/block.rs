@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use types::{Offset, PartitionId, Position, StreamOrdinal, Timestamp};
 
-use crate::codec::{Damage, Reader};
+use crate::codec::{Damage, Reader, counted};
 use crate::keys::LogKey;
 use crate::limits::BLOCK_BYTES;
 use crate::record::{Record, RetentionClass, StoredRecord};
@@ -64,11 +64,11 @@ impl BlockHeader {
         }
         let partition = PartitionId::new(reader.u32()?);
         let segment = reader.u32()?;
-        let base = Position::new(reader.u64()?);
+        let base = Position::new(counted(reader.u64()?)?);
         Ok(Self {
             key: LogKey { partition, class, segment, base },
             term: reader.u32()?,
-            durable_at_write: Position::new(reader.u64()?),
+            durable_at_write: Position::new(counted(reader.u64()?)?),
             previous_crc: reader.u32()?,
             crc,
             count: reader.u32()?,

@@ -186,6 +186,15 @@ impl Catalog {
         }
     }
 
+    /// How many segments are damaged and not read, over all partitions.
+    pub(crate) fn quarantined(&self) -> u64 {
+        let of = |view: &PartitionView| {
+            let state = view.read();
+            state.segments.iter().flatten().filter(|segment| segment.quarantined && segment.kept).count() as u64
+        };
+        self.partitions.iter().map(of).sum()
+    }
+
     /// Segments are gone from now on, though their bytes may still be there. Who reads finds a hole.
     pub(crate) fn publish_drop(&self, partition: PartitionId, meta: PartitionMeta, dropped: &[Segment]) {
         let view = self.view(partition);

@@ -47,6 +47,14 @@ pub(crate) const fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
+/// The last position or offset: no length of a block or a group behind it runs out of 64 bits.
+pub(crate) const LAST_COUNTED: u64 = u64::MAX - (1 << 32);
+
+/// A position or an offset as it stands in stored bytes: what comes after it can be counted.
+pub(crate) fn counted(value: u64) -> Result<u64, Damage> {
+    if value <= LAST_COUNTED { Ok(value) } else { Err(Damage(format!("{value} is no position that a log can have"))) }
+}
+
 /// Reads from the front of a slice. Every read is checked: bytes from a disk may be anything.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {

@@ -92,6 +92,13 @@ pub enum OpenError {
     AcknowledgedWritesMissing { durable: u64, found: u64 },
     #[error("{place} is damaged: {what}; `headwater log verify` lists all damage, and a backup restores it")]
     Damaged { place: String, what: String },
+    /// A file without which RocksDB cannot say what belongs to the log: what is left cannot be told apart.
+    #[error(
+        "{place} cannot be opened, because a file that RocksDB needs is damaged or gone ({what}); neither `headwater log \
+         verify` nor `headwater repair` can look into it: restore a backup with `headwater backup restore BACKUP --into \
+         DIR`. Nothing was changed"
+    )]
+    StoreUnreadable { place: String, what: String },
     #[error("{place}: {what}")]
     Io { place: String, what: String },
 }

@@ -6,8 +6,10 @@ use crate::error::OpenError;
 use crate::format::DataDirectory;
 use crate::keys::Family;
 use crate::log::RETENTION_CLASSES;
+use crate::quarantine;
 use crate::record::RetentionClass;
-use crate::recovery::{all_segments, checkpoint};
+use crate::recovery::{all_segments, checkpoint, store_error};
+use crate::retention::SegmentId;
 use crate::rocks::RocksStore;
 use crate::segment::{ChainId, Segment, SegmentState};
 use crate::store::Store;
@@ -18,7 +20,8 @@ pub struct SegmentFigures {
     pub partition: PartitionId,
     pub class: RetentionClass,
     pub number: u32,
-    /// `active` takes more, `sealed` does not change any more. Dropped ones are not told.
+    /// `active` takes more, `sealed` does not change any more; `quarantined` is damaged and not read, `deleting` is being
+    /// dropped, `dropped` is gone and still known, because an earlier one of its chain is kept.
     pub state: &'static str,
     /// No record of its chain before this position is in it, and none at or after it in an earlier one.
     pub base: Position,
@@ -30,6 +33,13 @@ pub struct SegmentFigures {
     pub bytes: u64,
     /// Of its first and last record; `None` while it is empty.
     pub times: Option<(Timestamp, Timestamp)>,
+}
+
+impl SegmentFigures {
+    /// Its bytes are there, whether or not they can be read.
+    pub fn is_kept(&self) -> bool {
+        !matches!(self.state, "deleting" | "dropped")
+    }
 }
 
 /// One family of keys.
@@ -72,28 +82,33 @@ pub(crate) fn store_figures(store: &RocksStore, directory: &DataDirectory) -> St
     StoreFigures { families: families.to_vec(), wal_files: files.len() as u64, wal_bytes }
 }
 
-/// All segments of a partition that are kept, the run chain's first, the oldest of each first.
+/// All segments of a partition that are known, the run chain's first, the oldest of each first. Those that are gone have
+/// the sums that they had.
 pub(crate) fn segment_figures(store: &dyn Store, partition: PartitionId) -> Result<Vec<SegmentFigures>, OpenError> {
     let active = checkpoint(store, partition)?.active;
+    let marks = quarantine::of_partition(store, partition).map_err(store_error(&format!("partition {partition}")))?;
     let mut figures = Vec::new();
     for class in RETENTION_CLASSES {
         let all = all_segments(store, ChainId { partition, class })?;
-        for stored in all.into_iter().filter(|segment| segment.state.is_kept()) {
+        for stored in all {
             let saved = &active[class.index()];
             let grows = stored.state == SegmentState::Active && saved.number == stored.number;
-            figures.push(of(if grows { saved } else { &stored }));
+            let segment = SegmentId { partition, class, number: stored.number };
+            let is_marked = marks.iter().any(|mark| mark.segment == segment);
+            figures.push(of(if grows { saved } else { &stored }, is_marked));
         }
     }
     Ok(figures)
 }
 
-fn of(segment: &Segment) -> SegmentFigures {
+fn of(segment: &Segment, is_marked: bool) -> SegmentFigures {
     SegmentFigures {
         partition: segment.chain.partition,
         class: segment.chain.class,
         number: segment.number,
         state: match segment.state {
             SegmentState::Active => "active",
+            SegmentState::Sealed if is_marked => "quarantined",
             SegmentState::Sealed => "sealed",
             SegmentState::Deleting => "deleting",
             SegmentState::Dropped => "dropped",

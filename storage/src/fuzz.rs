@@ -92,6 +92,11 @@ fn small(value: &[u8]) {
     let _ = Directory::from_value(value);
 }
 
+/// A backup as one file, and its manifest alone.
+pub fn archive(data: &[u8]) {
+    crate::backup::fuzz::archive(data);
+}
+
 /// The file `COMMIT`.
 pub fn commit(data: &[u8]) {
     if let Ok((turn, found)) = watermark::choose(data) {

@@ -20,7 +20,7 @@ use crate::quarantine::Quarantined;
 use crate::read::read;
 use crate::read_stream::read_stream;
 use crate::record::StoredRecord;
-use crate::recovery::{recover, store_error};
+use crate::recovery::{recover, unopened};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rocks::RocksStore;
 use crate::rocks_log::OpenReport;
@@ -30,6 +30,9 @@ use crate::salvage::Salvage;
 use crate::store::Store;
 use crate::watermark;
 
+/// A running node may take a file away between the moment at which its name is read and that at which it is opened.
+const TRIES_WHILE_IN_USE: usize = 5;
+
 /// A log that takes no appends.
 #[derive(Debug)]
 pub struct ReadOnlyLog {
@@ -37,6 +40,20 @@ pub struct ReadOnlyLog {
     store: Arc<RocksStore>,
     directory: DataDirectory,
     in_use_by: Option<String>,
+}
+
+fn open_store(path: &Path, in_use: bool) -> Result<RocksStore, OpenError> {
+    let open = || RocksStore::open_read_only(path).map_err(unopened(&path.display().to_string()));
+    let again = if in_use { TRIES_WHILE_IN_USE - 1 } else { 0 };
+    let unreadable = |opened: &Result<_, OpenError>| matches!(opened, Err(OpenError::StoreUnreadable { .. }));
+    let mut opened = open();
+    for _ in 0..again {
+        if !unreadable(&opened) {
+            break;
+        }
+        opened = open();
+    }
+    opened
 }
 
 impl ReadOnlyLog {
@@ -62,7 +79,7 @@ impl ReadOnlyLog {
             Salvage::scan(&files, &watermark).map_err(io)?
         };
         let log = directory.log();
-        let store = RocksStore::open_read_only(&log).map_err(store_error(&log.display().to_string()))?;
+        let store = open_store(&log, in_use_by.is_some())?;
         let recovered = recover(&store, &watermark, &salvage.claims)?;
         let end = |partition: PartitionId| recovered.views[partition.value() as usize].durable();
         let (blocks, records) = salvage.beyond(end);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use types::{Offset, Position, StreamOrdinal, Timestamp};
 
-use crate::codec::{Damage, Reader, put_bytes, put_varint, unzigzag, zigzag};
+use crate::codec::{Damage, Reader, counted, put_bytes, put_varint, unzigzag, zigzag};
 
 /// What a record is for. Decides whether recovery folds it and which retention class keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,7 +150,7 @@ impl StoredRecord {
         let (stream, offset) = if flags & HAS_STREAM == 0 {
             (StreamOrdinal::NONE, Offset::ZERO)
         } else {
-            (StreamOrdinal::new(reader.varint()?), Offset::new(reader.varint()?))
+            (StreamOrdinal::new(reader.varint()?), Offset::new(counted(reader.varint()?)?))
         };
         let output = if flags & HAS_OUTPUT == 0 {
             None
@@ -184,7 +184,7 @@ impl StoredRecord {
         if flags & HAS_STREAM == 0 {
             return Ok((StreamOrdinal::NONE, Offset::ZERO));
         }
-        Ok((StreamOrdinal::new(reader.varint()?), Offset::new(reader.varint()?)))
+        Ok((StreamOrdinal::new(reader.varint()?), Offset::new(counted(reader.varint()?)?)))
     }
 }
 
@@ -195,7 +195,7 @@ fn flags_and_position(reader: &mut Reader<'_>, base: Position) -> Result<(u8, Po
     }
     let delta = reader.varint()?;
     let position = base.value().checked_add(delta).ok_or_else(|| Damage::new("a position beyond 64 bits"))?;
-    Ok((flags, Position::new(position)))
+    Ok((flags, Position::new(counted(position)?)))
 }
 
 #[cfg(test)]
@@ -203,6 +203,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::LAST_COUNTED;
 
     pub(crate) fn any_bytes(max: usize) -> impl Strategy<Value = Bytes> {
         prop::collection::vec(any::<u8>(), 0..max).prop_map(Bytes::from)
@@ -217,7 +218,7 @@ pub(crate) mod tests {
         });
         let stream = prop_oneof![
             Just((StreamOrdinal::NONE, Offset::ZERO)),
-            (1_u64.., any::<u64>()).prop_map(|(stream, offset)| (StreamOrdinal::new(stream), Offset::new(offset))),
+            (1_u64.., 0..=LAST_COUNTED).prop_map(|(stream, offset)| (StreamOrdinal::new(stream), Offset::new(offset))),
         ];
         let header = (any::<u16>(), class, any::<bool>(), any::<u64>());
         let headers = prop::collection::vec((any_bytes(20), any_bytes(20)), 0..4);

@@ -286,6 +286,17 @@ pub(crate) fn damaged(place: &str) -> impl Fn(Damage) -> OpenError {
     move |damage| OpenError::Damaged { place: place.to_owned(), what: damage.to_string() }
 }
 
+/// Of a store that does not open at all.
+pub(crate) fn unopened(place: &str) -> impl Fn(StoreError) -> OpenError {
+    move |error| {
+        let place = place.to_owned();
+        match error {
+            StoreError::Corrupt(what) => OpenError::StoreUnreadable { place, what },
+            StoreError::Io(what) => OpenError::Io { place, what },
+        }
+    }
+}
+
 pub(crate) fn store_error(place: &str) -> impl Fn(StoreError) -> OpenError {
     move |error| {
         let place = place.to_owned();

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use types::{PartitionId, Position};
+use types::{PartitionCount, PartitionId, Position};
 
 use crate::checkpoint::PartitionMeta;
 use crate::codec::Damage;
@@ -14,7 +14,7 @@ use crate::error::OpenError;
 use crate::format::{DataDirectory, DirectoryLock, Found, io_error, sync_folder};
 use crate::keys::{Family, MetaKey};
 use crate::limits;
-use crate::recovery::{Followed, directory, follow, history, no_row_ahead, store_error};
+use crate::recovery::{Followed, directory, follow, history, no_row_ahead, store_error, unopened};
 use crate::rocks::RocksStore;
 use crate::salvage::Salvage;
 use crate::store::{Batch, Store};
@@ -37,6 +37,7 @@ pub struct Loss {
 pub struct Repair {
     directory: DataDirectory,
     _lock: DirectoryLock,
+    partitions: PartitionCount,
     /// Acknowledged records that are not there.
     pub losses: Vec<Loss>,
     /// Acknowledged writes that are not there, rows among them: the last durable one and the last that was found.
@@ -59,7 +60,7 @@ impl Repair {
         let lock = directory.lock()?;
         let io = |error| io_error(&directory.path, &error);
         let place = directory.log().display().to_string();
-        let store = RocksStore::open_read_only(&directory.log()).map_err(store_error(&place))?;
+        let store = RocksStore::open_read_only(&directory.log()).map_err(unopened(&place))?;
         let partitions = self::directory(&store)?.partitions;
         let commit = watermark::read(&directory.commit()).map_err(io)?;
         let (mut watermark, mut commit) = match commit {
@@ -88,7 +89,7 @@ impl Repair {
         let sequence = store.sequence();
         let writes = (sequence < watermark.sequence).then_some((watermark.sequence, sequence));
         let may_lack = watermark.may_lack();
-        Ok(Self { directory, _lock: lock, losses, writes, commit, may_lack, term })
+        Ok(Self { directory, _lock: lock, partitions, losses, writes, commit, may_lack, term })
     }
 
     /// Whether there is anything to accept.
@@ -102,7 +103,8 @@ impl Repair {
         let io = |error| io_error(&self.directory.path, &error);
         let copy = self.keep_copy().map_err(io)?;
         let place = self.directory.log().display().to_string();
-        let store = RocksStore::open(&self.directory.log(), limits::OPEN_FILES).map_err(store_error(&place))?;
+        let count = self.partitions.get() as usize;
+        let store = RocksStore::open(&self.directory.log(), limits::OPEN_FILES, count).map_err(unopened(&place))?;
         let partitions = directory(&store)?.partitions;
         let (mut batch, mut ends) = (Batch::default(), Vec::new());
         for partition in partitions.partitions() {

@@ -25,7 +25,7 @@ use crate::queue::QueueBounds;
 use crate::read::read;
 use crate::read_stream::{is_recent, read_stream};
 use crate::record::StoredRecord;
-use crate::recovery::{Recovered, history, initial, recover, store_error};
+use crate::recovery::{Recovered, history, initial, recover, store_error, unopened};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rocks::RocksStore;
 use crate::row_store;
@@ -202,6 +202,11 @@ impl RocksLog {
         store_figures(&self.store, &self.directory)
     }
 
+    /// How many segments are damaged and not read. Costs no look at the disk.
+    pub fn quarantined_segments(&self) -> u64 {
+        self.catalog.quarantined()
+    }
+
     /// Whether no append waits or is in flight.
     pub fn is_idle(&self) -> bool {
         self.committer.is_idle()
@@ -218,7 +223,8 @@ fn open_watermark(directory: &DataDirectory) -> Result<(WatermarkFile, Watermark
 fn create(directory: &DataDirectory, options: &Options) -> Result<(), OpenError> {
     directory.begin()?;
     let place = directory.log().display().to_string();
-    let store = RocksStore::create(&directory.log(), options.open_files).map_err(store_error(&place))?;
+    let count = options.partitions.get() as usize;
+    let store = RocksStore::create(&directory.log(), options.open_files, count).map_err(store_error(&place))?;
     let histories: Vec<_> =
         options.partitions.partitions().map(|partition| history(options.history_seed, partition)).collect();
     store.write(&initial(&histories)).and_then(|()| store.sync()).map_err(store_error(&place))?;
@@ -249,7 +255,8 @@ impl Existing {
             Salvage::scan(&directory.kept_aside().map_err(io)?, &watermark).map_err(io)?
         };
         let place = directory.log().display().to_string();
-        let store = Arc::new(RocksStore::open(&directory.log(), open_files).map_err(store_error(&place))?);
+        let store = RocksStore::open(&directory.log(), open_files, watermark.durable.len());
+        let store = Arc::new(store.map_err(unopened(&place))?);
         let recovered = recover(&*store, &watermark, &salvage.claims)?;
         let end = |partition: PartitionId| recovered.views[partition.value() as usize].durable();
         let (blocks, records) = salvage.beyond(end);

@@ -83,3 +83,37 @@ async fn readers_of_dropped_events_are_told_which_and_go_on() {
     assert!(node.stop().await.success(), "{}", home.log());
     home.program().run(["log", "verify", home.data().to_str().expect("text")]).await.exits(0).says(&["sound"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_keeps_no_more_than_it_may_whatever_the_age() {
+    let tenant = types::TenantId::default();
+    let home = Home::new()
+        .set("node.partitions", "1")
+        .set("storage.segment_mib", "1")
+        .set("storage.retention.tenants_records", &format!("{tenant}=60"))
+        .set("storage.retention.check_ms", "50");
+    let node = home.start().await;
+    let (client, http) = (home.client(), Http::to(home.listen));
+    client.create_stream(&stream("agent-1/tokens"), None).await.expect("created");
+    append(&home, "agent-1/tokens", 0, 4).await;
+    let first = client.read_stream(&stream("agent-1/tokens"), StreamStart::Begin, false).await.expect("read");
+    let begin = types::Cursor { next: types::Offset::ZERO, ..first.next };
+    append(&home, "agent-1/tokens", 4, 196).await;
+    let path = format!("/v1/streams/agent-1/tokens?offset={begin}");
+    // Segments hold some twenty events: sixty stay in sealed ones, and some in the one that grows.
+    let asked = async {
+        loop {
+            let answer = http.get(&path).await;
+            let low = answer.body["low"].to_string().trim_matches('"').parse::<u64>().unwrap_or(0);
+            if low > 100 {
+                return low;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let low = soon("the oldest events to be gone", asked).await;
+    let kept = client.read_stream(&stream("agent-1/tokens"), StreamStart::Begin, false).await.expect("read");
+    assert!(kept.next.next.value() > low && low <= 160, "sixty events and more are kept: {low}");
+    assert!(node.stop().await.success(), "{}", home.log());
+    home.program().run(["log", "verify", home.data().to_str().expect("text")]).await.exits(0).says(&["sound"]);
+}

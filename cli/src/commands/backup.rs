@@ -82,11 +82,25 @@ async fn create(Create { target, data, copy }: Create, context: &Context) -> Res
         render::json(&made)?;
         return Ok(Exit::Done);
     }
-    let BackupMade { path, records, files, bytes, copied_bytes, elapsed_ms, .. } = &made;
+    let BackupMade { path, records, files, bytes, copied_bytes, quarantined, elapsed_ms, .. } = &made;
     let (size, copied) = (render::bytes(*bytes), render::bytes(*copied_bytes));
     render::line(path)?;
     render::notice(format!("{records} records in {files} files, {size}, {copied} of it new; {elapsed_ms} ms"));
+    if let Some(warning) = warning(*quarantined) {
+        render::notice(warning);
+    }
     Ok(Exit::Done)
+}
+
+/// What a backup cannot bring back.
+fn warning(quarantined: u64) -> Option<String> {
+    let segments = match quarantined {
+        0 => return None,
+        1 => "1 segment is damaged and quarantined, and is damaged".to_owned(),
+        more => format!("{more} segments are damaged and quarantined, and are damaged"),
+    };
+    let advice = "keep an older backup that has them whole, and see `headwater log segments`";
+    Some(format!("warning: {segments} in this backup too: {advice}"))
 }
 
 async fn of_running(target: &Path, copy: bool, context: &Context) -> Result<BackupMade, Failure> {
@@ -112,6 +126,7 @@ fn of_stopped(directory: &Path, target: &Path, copy: bool) -> Result<BackupMade,
         files: made.files,
         bytes: made.bytes,
         copied_bytes: made.copied_bytes,
+        quarantined: made.quarantined,
         elapsed_ms: u64::try_from(made.elapsed.as_millis()).unwrap_or(u64::MAX),
     })
 }
@@ -191,5 +206,17 @@ fn failure(error: &BackupError) -> Failure {
         | BackupError::NotABackup { .. }
         | BackupError::NoSpace { .. }
         | BackupError::Io { .. } => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_with_damaged_segments_is_made_with_a_warning() {
+        assert_eq!(warning(0), None);
+        insta::assert_snapshot!(warning(1).expect("a warning"), @"warning: 1 segment is damaged and quarantined, and is damaged in this backup too: keep an older backup that has them whole, and see `headwater log segments`");
+        insta::assert_snapshot!(warning(2).expect("a warning"), @"warning: 2 segments are damaged and quarantined, and are damaged in this backup too: keep an older backup that has them whole, and see `headwater log segments`");
     }
 }

@@ -70,6 +70,7 @@ pub(super) fn open_exit(error: &OpenError) -> (Exit, &'static str) {
             (Exit::LogFailed, "acknowledged_data_missing")
         }
         OpenError::Damaged { .. } => (Exit::LogFailed, "damaged"),
+        OpenError::StoreUnreadable { .. } => (Exit::LogFailed, "store_unreadable"),
         OpenError::Io { .. } => (Exit::LogFailed, "disk_failed"),
     }
 }

@@ -3,6 +3,8 @@
 
 mod envelope;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod limits;
 mod record;
 mod row_name;

@@ -585,6 +585,10 @@ impl Backend for Fake {
     fn durability(&self) -> Durability {
         self.state().durability
     }
+
+    fn quarantined(&self) -> u64 {
+        0
+    }
 }
 
 fn no_run(run: RunId) -> Refusal {

@@ -34,9 +34,11 @@ impl Operator for Fake {
             start: Position::ZERO,
             end: Position::new(40),
             recent: 12,
+            recent_bytes: 3000,
             last: Some(until),
         };
-        std::future::ready(Ok(Load { until, over_ms, partitions: vec![partition], skew_percent: Some(0.0) }))
+        let (partitions, skew) = (vec![partition], Some(0.0));
+        std::future::ready(Ok(Load { until, over_ms, partitions, skew_percent: skew, skew_bytes_percent: skew }))
     }
 
     fn segments(&self, partition: Option<PartitionId>) -> impl Answer<Vec<SegmentView>> {
@@ -80,6 +82,7 @@ fn backup_made(path: String) -> BackupMade {
         files: 9,
         bytes: 123_456,
         copied_bytes: 33_000,
+        quarantined: 0,
         elapsed_ms: 17,
     }
 }

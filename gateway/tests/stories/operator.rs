@@ -11,7 +11,7 @@ async fn a_backup_is_asked_of_the_admin_port_only() {
     let body = json!({ "target": "/backups", "copy": true }).to_string();
     let asked = post(server.admin, "/v1/admin/backups", &body).await;
     assert_eq!(asked.status, 201);
-    insta::assert_snapshot!(asked.text(), @r#"{"path":"/backups","made":1795493220000,"partitions":16,"records":1000,"files":9,"bytes":123456,"copied_bytes":33000,"elapsed_ms":17}"#);
+    insta::assert_snapshot!(asked.text(), @r#"{"path":"/backups","made":1795493220000,"partitions":16,"records":1000,"files":9,"bytes":123456,"copied_bytes":33000,"quarantined":0,"elapsed_ms":17}"#);
     assert_eq!(server.fake.calls(), ["back up to /backups copy=true"]);
 
     let elsewhere = post(server.address, "/v1/admin/backups", &body).await;
@@ -44,7 +44,7 @@ async fn a_mistake_and_a_refusal_are_problems() {
 async fn the_log_can_be_looked_at() {
     let server = Server::start().await;
     let load = get(server.admin, "/v1/admin/log/partitions?over_ms=60000").await;
-    insta::assert_snapshot!(load.text(), @r#"{"until":1795493220000,"over_ms":60000,"partitions":[{"partition":0,"history":7,"start":0,"end":40,"recent":12,"last":1795493220000}],"skew_percent":0.0}"#);
+    insta::assert_snapshot!(load.text(), @r#"{"until":1795493220000,"over_ms":60000,"partitions":[{"partition":0,"history":7,"start":0,"end":40,"recent":12,"recent_bytes":3000,"last":1795493220000}],"skew_percent":0.0,"skew_bytes_percent":0.0}"#);
     assert_eq!(get(server.admin, "/v1/admin/log/partitions?over=1").await.problem(), "bad_request");
     let asked = r#"{"partition":0,"from":3,"until":null,"max":10,"wanted":{"kinds":["event"]}}"#;
     let page = post(server.admin, "/v1/admin/log/records", asked).await;

@@ -66,6 +66,8 @@ const HOUR_MS: u64 = 3_600_000;
 const GIB: u64 = 1024 * 1024 * 1024;
 /// A petabyte.
 const MANY_MIB: u64 = 1024 * 1024 * 1024;
+/// Ten years.
+const MANY_HOURS: u64 = 87_600;
 const MANY_RECORDS: u64 = 1_000_000_000_000_000;
 const ANY_COUNT: Kind = Kind::Whole { min: 1, max: 1_000_000 };
 const ONE_GATEWAY: &str = "a node runs one gateway inside itself, whatever the number of connections";
@@ -119,7 +121,13 @@ pub(crate) static KEYS: &[Key] = &[
     ),
     whole("storage.segment_mib", "256", 1, 4096, "A segment is sealed at this size: the unit that retention drops."),
     whole("storage.segment_age_ms", "3600000", 60_000, 720 * HOUR_MS, "A segment is sealed at this age at the latest."),
-    whole("storage.retention.run_hours", "168", 1, 87_600, "How long a run and its events are kept after it closed."),
+    whole(
+        "storage.retention.run_hours",
+        "168",
+        1,
+        MANY_HOURS,
+        "How long a run and its events are kept after it closed.",
+    ),
     whole(
         "storage.retention.run_mib",
         "0",
@@ -139,8 +147,21 @@ pub(crate) static KEYS: &[Key] = &[
     other(
         "storage.retention.tenants",
         "none",
-        Kind::HoursByTenant,
+        Kind::ByTenant { max: MANY_HOURS, unit: "hours" },
         "Tenants whose streams are kept for another time than `event_plane.retention_hours`: `acme=72, beta=12`.",
+    ),
+    other(
+        "storage.retention.tenants_mib",
+        "none",
+        Kind::ByTenant { max: MANY_MIB, unit: "MiB" },
+        "Tenants of whose streams the oldest events go beyond so much, whatever their age: `acme=1024`. Counted in \
+            sealed segments, of each in proportion to the tenant's events in it.",
+    ),
+    other(
+        "storage.retention.tenants_records",
+        "none",
+        Kind::ByTenant { max: MANY_RECORDS, unit: "records" },
+        "The same, counted in records.",
     ),
     whole("storage.retention.check_ms", "60000", 50, HOUR_MS, "How long after a look at what may go comes the next."),
     whole(

@@ -36,8 +36,11 @@ pub(crate) enum Kind {
     Origins,
     /// Names of this node, or `none`.
     Hosts,
-    /// `none`, or `tenant=hours` pairs with commas between.
-    HoursByTenant,
+    /// `none`, or pairs such as `tenant=hours` with commas between.
+    ByTenant {
+        max: u64,
+        unit: &'static str,
+    },
     Durability,
     Choice(&'static [&'static str]),
 }
@@ -54,7 +57,7 @@ pub(crate) enum Value {
     LogLevel(LogLevel),
     Origins(Vec<WebOrigin>),
     Hosts(Vec<HostName>),
-    HoursByTenant(BTreeMap<TenantId, u64>),
+    ByTenant(BTreeMap<TenantId, u64>),
     Durability(Durability),
 }
 
@@ -66,8 +69,6 @@ pub(crate) struct Fault {
 
 /// An empty list, which an empty text is not.
 pub(crate) const NONE: &str = "none";
-/// Ten years.
-const MOST_HOURS: u64 = 87_600;
 
 const NO_REMOTE: &str = "this version has neither authentication nor TLS, so it listens only on this machine itself: \
     127.0.0.1 or [::1]; let a proxy that has both stand before it";
@@ -92,7 +93,7 @@ impl Kind {
             }),
             Self::Origins => list(text).map(Value::Origins),
             Self::Hosts => list(text).map(Value::Hosts),
-            Self::HoursByTenant => self.hours_by_tenant(text),
+            Self::ByTenant { max, .. } => self.by_tenant(text, max),
             Self::Durability => text.parse().map(Value::Durability).map_err(|_: DurabilityError| self.out_of_bounds()),
             Self::Choice(allowed) if allowed.contains(&text) => Ok(Value::Text(text.to_owned())),
             Self::Choice(_) => Err(self.out_of_bounds()),
@@ -104,17 +105,17 @@ impl Kind {
         matches!(self, Self::Origins | Self::Hosts)
     }
 
-    fn hours_by_tenant(self, text: &str) -> Result<Value, Fault> {
-        let mut hours = BTreeMap::new();
+    fn by_tenant(self, text: &str, max: u64) -> Result<Value, Fault> {
+        let mut numbers = BTreeMap::new();
         for pair in text.split(',').map(str::trim).filter(|_| text != "none") {
-            let (tenant, time) = pair.split_once('=').ok_or_else(|| self.wrong_kind())?;
+            let (tenant, number) = pair.split_once('=').ok_or_else(|| self.wrong_kind())?;
             let tenant = TenantId::new(tenant.trim()).map_err(|_| self.wrong_kind())?;
-            let time: u64 = time.trim().parse().map_err(|_| self.wrong_kind())?;
-            if !(1..=MOST_HOURS).contains(&time) || hours.insert(tenant, time).is_some() {
+            let number: u64 = number.trim().parse().map_err(|_| self.wrong_kind())?;
+            if !(1..=max).contains(&number) || numbers.insert(tenant, number).is_some() {
                 return Err(self.out_of_bounds());
             }
         }
-        Ok(Value::HoursByTenant(hours))
+        Ok(Value::ByTenant(numbers))
     }
 
     fn whole(self, text: &str, min: u64, max: u64) -> Result<Value, Fault> {
@@ -177,8 +178,8 @@ impl fmt::Display for Kind {
             }
             Self::Origins => f.write_str("`none` or sites such as https://app.example.com"),
             Self::Hosts => f.write_str("`none` or names such as node.example.com"),
-            Self::HoursByTenant => {
-                write!(f, "`none` or tenants with hours from 1 to {MOST_HOURS}, each once, such as `acme=72, beta=12`")
+            Self::ByTenant { max, unit } => {
+                write!(f, "`none` or tenants with {unit} from 1 to {max}, each once, such as `acme=72, beta=12`")
             }
             Self::LogLevel => f.write_str("a level (off, error, warn, info, debug, trace) or levels by module"),
             Self::Durability => write!(

@@ -163,7 +163,7 @@ impl Settings {
             | Value::LogLevel(_)
             | Value::Origins(_)
             | Value::Hosts(_)
-            | Value::HoursByTenant(_)
+            | Value::ByTenant(_)
             | Value::Durability(_)) => mistaken(path, other),
         }
     }
@@ -204,10 +204,10 @@ impl Settings {
         hosts.clone()
     }
 
-    pub(crate) fn hours_by_tenant(&self, path: &str) -> &BTreeMap<TenantId, u64> {
+    pub(crate) fn by_tenant(&self, path: &str) -> &BTreeMap<TenantId, u64> {
         let value = &self.get(path).0;
-        let Value::HoursByTenant(hours) = value else { mistaken(path, value) };
-        hours
+        let Value::ByTenant(numbers) = value else { mistaken(path, value) };
+        numbers
     }
 
     pub(crate) fn durability(&self, path: &str) -> Durability {

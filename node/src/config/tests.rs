@@ -58,6 +58,8 @@ fn the_defaults_are_the_documented_ones() {
                 run_ms: 604800000,
                 stream_ms: 86400000,
                 tenants_ms: {},
+                tenants_bytes: {},
+                tenants_records: {},
                 run_bytes: None,
                 stream_bytes: None,
                 run_records: None,
@@ -288,7 +290,7 @@ fn bounds_are_inclusive() {
             | kind::Kind::LogLevel
             | kind::Kind::Origins
             | kind::Kind::Hosts
-            | kind::Kind::HoursByTenant
+            | kind::Kind::ByTenant { .. }
             | kind::Kind::Durability
             | kind::Kind::Choice(_) => continue,
         };

@@ -60,7 +60,10 @@ fn view(segment: &SegmentFigures) -> SegmentView {
 
 /// What the log takes. `written`: where the node runs, what it wrote.
 pub fn stats(log: &impl Figures, written: Option<Written>) -> Result<LogStats, OpenError> {
-    let segments = segments(log, None)?;
+    let mut segments = Vec::new();
+    for partition in log.count().partitions() {
+        segments.extend(log.segments_of(partition)?.into_iter().filter(SegmentFigures::is_kept));
+    }
     let store = log.store();
     let families = store.families.iter().map(|family| FamilyStats {
         name: family.name.to_owned(),

@@ -100,6 +100,7 @@ fn create(
         files: manifest.files.len() as u64,
         bytes: manifest.bytes(),
         copied_bytes,
+        quarantined: frozen.quarantined,
         elapsed: started.elapsed(),
     })
 }

@@ -29,7 +29,8 @@ pub(super) fn extract(path: &Path, into: &Path, on_step: OnStep<'_>) -> Result<M
     Ok(manifest)
 }
 
-fn unpack(
+/// Unpacks what the reader gives; `most` bounds what a file may claim.
+pub(super) fn unpack(
     reader: impl Read,
     path: &Path,
     into: &Path,

@@ -29,6 +29,8 @@ pub(super) struct Frozen {
     /// Exactly where the frozen log ends.
     pub(super) watermark: Watermark,
     pub(super) marks: Vec<Mark>,
+    /// Segments in which something is damaged: they are copied as they are.
+    pub(super) quarantined: u64,
     _hold: Hold,
 }
 
@@ -101,7 +103,7 @@ impl Frozen {
         let watermark = Watermark { clean: true, relaxed: false, term, sequence, durable };
         drop(log);
         let files = store_files(&directory.log())?;
-        Ok(Self { directory, files, watermark, marks, _hold: hold })
+        Ok(Self { directory, files, watermark, marks, quarantined: report.quarantined, _hold: hold })
     }
 
     pub(super) fn bytes(&self) -> u64 {

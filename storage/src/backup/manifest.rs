@@ -77,7 +77,7 @@ struct Head {
     needs: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope {
     headwater_backup: u32,
@@ -96,13 +96,14 @@ fn check(version: u32, needs: &str, manifest: &str) -> Crc {
 
 impl Manifest {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let text = serde_json::to_string(self).expect("a manifest has string keys");
-        let crc32 = check(VERSION, NEEDS, &text);
-        let manifest = RawValue::from_string(text).expect("it was just written as JSON");
-        let envelope = Envelope { headwater_backup: VERSION, needs: NEEDS.to_owned(), crc32, manifest };
-        let mut bytes = serde_json::to_vec(&envelope).expect("an envelope has string keys");
-        bytes.push(b'\n');
-        bytes
+        Self::framed(&serde_json::to_string(self).expect("a manifest has string keys"))
+    }
+
+    /// What stands in the file: the text of a manifest behind the check over it.
+    pub(super) fn framed(text: &str) -> Vec<u8> {
+        let crc = String::from(check(VERSION, NEEDS, text));
+        let head = format!("{{\"headwater_backup\":{VERSION},\"needs\":\"{NEEDS}\",\"crc32\":\"{crc}\",\"manifest\":");
+        format!("{head}{text}}}\n").into_bytes()
     }
 
     /// Reads and checks what stands in the backup at `path`.

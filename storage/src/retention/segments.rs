@@ -53,6 +53,8 @@ pub struct StreamExtent {
     /// One past its last event there. Exact for a stream that is in this chain alone, as users' streams are; a run's
     /// reaches at least so far.
     pub end: Offset,
+    /// How many events it has there.
+    pub events: u64,
 }
 
 /// The position that the row of a partition's scalars reflects: recovery folds from there.
@@ -144,11 +146,15 @@ pub(crate) fn streams(
         let entries = decode_entries(&key, &value).map_err(place.damage())?;
         let Some(last) = entries.last() else { continue };
         let end = last.base.after(u64::from(last.count));
+        let events = entries.iter().map(|entry| u64::from(entry.count)).sum();
         let full = found.len() == limit;
         match found.last_mut().filter(|extent| extent.stream == key.stream) {
-            Some(extent) => extent.end = extent.end.max(end),
+            Some(extent) => {
+                extent.end = extent.end.max(end);
+                extent.events += events;
+            }
             None if full => break,
-            None => found.push(StreamExtent { stream: key.stream, end }),
+            None => found.push(StreamExtent { stream: key.stream, end, events }),
         }
     }
     Ok(found)

@@ -18,7 +18,7 @@ use crate::keys::{Family, LogKey};
 use crate::log::RETENTION_CLASSES;
 use crate::quarantine;
 use crate::record::RetentionClass;
-use crate::recovery::{all_segments, checkpoint, directory, partition_meta, store_error};
+use crate::recovery::{all_segments, checkpoint, directory, partition_meta, store_error, unopened};
 use crate::retention::SegmentId;
 use crate::rocks::RocksStore;
 use crate::row_store::decode_row;
@@ -141,7 +141,7 @@ pub fn verify_with(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Ve
     let (mut files, _) = data.wal_files().map_err(|error| io_error(path, &error))?;
     files.extend(data.kept_aside().map_err(|error| io_error(path, &error))?);
     let log = data.log();
-    let store = RocksStore::open_read_only(&log).map_err(store_error(&log.display().to_string()))?;
+    let store = RocksStore::open_read_only(&log).map_err(unopened(&log.display().to_string()))?;
     let partitions = directory(&store)?.partitions;
     let mut report = VerifyReport::default();
     let durable = match watermark {

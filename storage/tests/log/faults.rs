@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -435,17 +436,33 @@ impl Disk {
         mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
-    /// The ioctl that `xfs_io -x -c shutdown` makes: nothing of what is not on the disk gets there any more.
-    fn cut_power(&self) {
+    /// Makes ready to cut the power at once.
+    fn switch(&self) -> Switch {
         let script = "import fcntl,os,struct,sys\nfd=os.open(sys.argv[1],os.O_RDONLY)\n\
-                      fcntl.ioctl(fd,0x8004587d,struct.pack('I',2))";
-        let cut = Command::new("python3").args(["-c", script]).arg(self.mount_point()).status();
-        assert!(cut.is_ok_and(|status| status.success()), "the power could not be cut");
+                      print(flush=True)\nsys.stdin.readline()\nfcntl.ioctl(fd,0x8004587d,struct.pack('I',2))";
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(self.mount_point()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut waiting = command.spawn().expect("it was started before");
+        let mut ready = [0];
+        waiting.stdout.take().expect("it is piped").read_exact(&mut ready).expect("it opens the folder");
+        Switch(waiting)
     }
 
     fn unmount(&self) -> bool {
         let mut unmount = Command::new("umount");
         unmount.arg(self.mount_point()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+}
+
+/// The ioctl that `xfs_io -x -c shutdown` makes, by a process that waits to make it.
+struct Switch(std::process::Child);
+
+impl Switch {
+    /// Nothing of what is not on the disk gets there any more.
+    fn cut_power(mut self) {
+        // It waits for a line, or for the end of them.
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().is_ok_and(|status| status.success()), "the power could not be cut");
     }
 }
 
@@ -466,13 +483,14 @@ fn a_power_cut_takes_nothing_that_was_acknowledged() {
             if round % ROUNDS_A_DIRECTORY == 0 {
                 total += begin_anew(&path, &mut acknowledged);
             }
-            let mut child = kill::child(&path);
-            std::thread::sleep(Duration::from_millis(300 + 37 * (round as u64 % 10)));
-            disk.cut_power();
-            // What it still says now, it says of a disk that is gone: only answers from before count, and the child
-            // stops by itself with its first failed sync.
-            let last = child.end();
-            kill::remember(&mut acknowledged, last);
+            let (mut child, switch) = (kill::child(&path), disk.switch());
+            child.appends();
+            std::thread::sleep(Duration::from_millis(200 + 37 * (round as u64 % 10)));
+            // Answers from before the cut count. What is said afterwards is said of a disk that is gone, and a machine
+            // without power says nothing: the kernel may answer a sync that runs while the disk goes with success.
+            kill::remember(&mut acknowledged, child.so_far());
+            switch.cut_power();
+            child.end();
             assert!(disk.unmount() && disk.mount(), "the image mounts again");
             kill::check(&path, &acknowledged);
         }
@@ -497,10 +515,12 @@ fn a_power_cut_is_seen_when_syncs_do_nothing() {
             // A directory that was durable once, so that it is there afterwards.
             let path = disk.mount_point().join(format!("data-{round}"));
             kill::check(&path, &[0; 4]);
-            let mut child = kill::child_under(Command::new("eatmydata"), &path);
-            std::thread::sleep(Duration::from_millis(400));
-            disk.cut_power();
-            let answered = child.end();
+            let (mut child, switch) = (kill::child_under(Command::new("eatmydata"), &path), disk.switch());
+            child.appends();
+            std::thread::sleep(Duration::from_millis(300));
+            let answered = child.so_far();
+            switch.cut_power();
+            child.end();
             assert!(disk.unmount() && disk.mount(), "the image mounts again");
             lost += usize::from(kill::loss(&path, &answered).is_some());
         }

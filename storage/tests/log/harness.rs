@@ -174,16 +174,20 @@ pub(crate) struct Rocks {
 }
 
 impl Rocks {
-    pub(crate) fn new(sizes: Sizes) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let options = Options {
+    pub(crate) fn options(sizes: Sizes) -> Options {
+        Options {
             partitions: partitions(),
             history_seed: HISTORY,
             segment_bytes: sizes.segment_bytes,
             unsaved_bytes: sizes.checkpoint_bytes * u64::from(PARTITIONS),
             tail_bytes: sizes.tail_bytes,
             ..Options::default()
-        };
+        }
+    }
+
+    pub(crate) fn new(sizes: Sizes) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Self::options(sizes);
         let path = folder.path().join("data");
         let log = RocksLog::open(&path, &options).expect("it opens").0;
         Self { folder, path, options, log: Some(log), crashes: 0, outstanding: Outstanding::default() }

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,9 @@ fn the_child() {
 /// A child that appends, and what it has answered so far.
 pub(crate) struct Killed {
     child: Child,
-    reader: Option<JoinHandle<[u64; 4]>>,
+    reader: Option<JoinHandle<()>>,
+    /// Of each partition, the last.
+    answers: Arc<Mutex<[u64; 4]>>,
     /// Told with its first answer.
     began: Receiver<()>,
 }
@@ -89,18 +92,28 @@ impl Killed {
             .expect("it starts");
         let stdout = child.stdout.take().expect("it is piped");
         let (first, began) = std::sync::mpsc::channel();
+        let answers = Arc::new(Mutex::new([0_u64; 4]));
+        let last = Arc::clone(&answers);
         let reader = std::thread::spawn(move || {
-            let mut last = [0_u64; 4];
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let Some((number, durable)) = line.split_once(' ') else { continue };
                 let (Ok(number), Ok(durable)) = (number.parse::<usize>(), durable.parse::<u64>()) else { continue };
-                last[number] = last[number].max(durable);
+                remember_one(&last, number, durable);
                 // Nobody listens after the first.
                 let _ = first.send(());
             }
-            last
         });
-        Self { child, reader: Some(reader), began }
+        Self { child, reader: Some(reader), answers, began }
+    }
+
+    /// The last answer for each partition that has come until now.
+    pub(crate) fn so_far(&self) -> [u64; 4] {
+        *self.answers.lock().expect("not poisoned")
+    }
+
+    /// Waits until it has answered something.
+    pub(crate) fn appends(&self) {
+        self.began.recv_timeout(Duration::from_mins(1)).expect("the child appends");
     }
 
     /// Kills it, if nobody did, and gives the last answer for each partition.
@@ -109,8 +122,14 @@ impl Killed {
         let group = format!("-{}", self.child.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         self.child.wait().expect("it is ours");
-        self.reader.take().expect("it ends once").join().expect("it reads")
+        self.reader.take().expect("it ends once").join().expect("it reads");
+        self.so_far()
     }
+}
+
+fn remember_one(answers: &Mutex<[u64; 4]>, number: usize, durable: u64) {
+    let mut answers = answers.lock().expect("not poisoned");
+    answers[number] = answers[number].max(durable);
 }
 
 fn child_of(level: Durability, path: &Path) -> Killed {
@@ -166,7 +185,7 @@ fn kill_again_and_again(level: Durability, rounds: u64) -> Vec<History> {
     let mut acknowledged = [0_u64; 4];
     for round in 0..rounds {
         let mut child = child_of(level, &path);
-        child.began.recv_timeout(Duration::from_mins(1)).expect("the child appends");
+        child.appends();
         std::thread::sleep(Duration::from_millis(50 + 40 * round));
         remember(&mut acknowledged, child.end());
         let (report, history) = open_and_check(&path, &acknowledged, level).unwrap_or_else(|loss| panic!("{loss}"));

@@ -2,14 +2,14 @@
 //! and no cursor from before is taken for one of now.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use storage::{Log, OpenError, Repair, RocksLog};
+use storage::{Log, OpenError, ReadOnlyLog, Repair, RocksLog};
 use types::Position;
 
 use crate::damage::{files, flip, read_all, used};
-use crate::harness::{Harness, Rocks, USUAL, fact, partition};
+use crate::harness::{Harness, Rocks, USUAL, copy_folder, fact, partition};
 use crate::reading::mixture;
 
 fn open(path: &Path, rocks: &Rocks) -> Result<std::sync::Arc<RocksLog>, OpenError> {
@@ -108,4 +108,48 @@ fn a_sound_directory_has_nothing_to_accept() {
     assert!(matches!(nothing, OpenError::NotADataDirectory { .. }), "{nothing}");
     let log = open(&rocks.path, &rocks).expect("a plan changes nothing");
     assert!(log.bounds(partition(1)).end > Position::ZERO);
+}
+
+/// What is done to a file.
+type Spoil = fn(&Path);
+
+/// Without them RocksDB does not know what belongs to the log: every command says so, and what there is to do.
+#[test]
+fn a_log_whose_own_list_of_files_is_damaged_says_to_restore_a_backup() {
+    let mut rocks = Rocks::new(USUAL);
+    mixture(&rocks, 20);
+    rocks.rocks().close().expect("it closes");
+    rocks.log = None;
+    let listed = fs::read_dir(rocks.path.join("log")).expect("readable").map(|entry| entry.expect("readable").path());
+    let is_manifest = |path: &PathBuf| path.to_string_lossy().contains("MANIFEST-");
+    let manifest = listed.into_iter().find(is_manifest).expect("there is one");
+    let (table, current) = (files(&rocks.path, "sst").pop().expect("there is one"), rocks.path.join("log/CURRENT"));
+    let emptied = |path: &Path| fs::write(path, "").expect("writable");
+    let garbage = |path: &Path| fs::write(path, "MANIFEST-999999\n").expect("writable");
+    let gone = |path: &Path| fs::remove_file(path).expect("it was there");
+    let flipped = |path: &Path| flip(path, 30);
+    let spoiled: [(&Path, Spoil); 6] = [
+        (&manifest, flipped),
+        (&manifest, emptied),
+        (&manifest, gone),
+        (&current, garbage),
+        (&current, gone),
+        (&table, gone),
+    ];
+    for (number, (file, spoil)) in spoiled.into_iter().enumerate() {
+        let copy = rocks.folder.path().join(format!("spoiled-{number}"));
+        copy_folder(&rocks.path, &copy);
+        spoil(&copy.join(file.strip_prefix(&rocks.path).expect("a file of the directory")));
+        let told = [
+            open(&copy, &rocks).map(drop),
+            ReadOnlyLog::open(&copy).map(drop),
+            storage::verify(&copy).map(drop),
+            Repair::plan(&copy).map(drop),
+        ];
+        for (command, told) in told.into_iter().enumerate() {
+            let error = told.expect_err("it cannot be opened");
+            assert!(matches!(error, OpenError::StoreUnreadable { .. }), "{number}, {command}: {error}");
+            assert!(error.to_string().contains("headwater backup restore BACKUP --into DIR"), "{error}");
+        }
+    }
 }

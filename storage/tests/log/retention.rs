@@ -47,7 +47,7 @@ fn fill(log: &dyn Harness) -> (u64, u64) {
     (user, run)
 }
 
-pub(crate) fn segments(log: &dyn Harness, class: RetentionClass) -> Vec<SegmentFacts> {
+fn segments(log: &dyn Harness, class: RetentionClass) -> Vec<SegmentFacts> {
     let all = log.log().segments(PARTITION).expect("it reads");
     all.into_iter().filter(|segment| segment.id.class == class).collect()
 }

@@ -1,5 +1,6 @@
 //! Bytes are for ever: round trips, golden fixtures, hostile bytes, and how little a step costs.
 
+mod corpus;
 mod golden;
 mod hostile;
 mod round_trip;
