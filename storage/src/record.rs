@@ -147,11 +147,8 @@ impl StoredRecord {
         let schema = reader.number()?;
         let delta = unzigzag(reader.varint()?);
         let time = Timestamp::from_millis(first_time.as_millis().wrapping_add_signed(delta));
-        let (stream, offset) = if flags & HAS_STREAM == 0 {
-            (StreamOrdinal::NONE, Offset::ZERO)
-        } else {
-            (StreamOrdinal::new(reader.varint()?), Offset::new(counted(reader.varint()?)?))
-        };
+        let (stream, offset) =
+            if flags & HAS_STREAM == 0 { (StreamOrdinal::NONE, Offset::ZERO) } else { stream_and_offset(&mut reader)? };
         let output = if flags & HAS_OUTPUT == 0 {
             None
         } else {
@@ -184,8 +181,17 @@ impl StoredRecord {
         if flags & HAS_STREAM == 0 {
             return Ok((StreamOrdinal::NONE, Offset::ZERO));
         }
-        Ok((StreamOrdinal::new(reader.varint()?), Offset::new(counted(reader.varint()?)?)))
+        stream_and_offset(&mut reader)
     }
+}
+
+/// Of a record whose flags say that it has a stream.
+fn stream_and_offset(reader: &mut Reader<'_>) -> Result<(StreamOrdinal, Offset), Damage> {
+    let stream = StreamOrdinal::new(reader.varint()?);
+    if stream.is_none() {
+        return Err(Damage::new("a record of a stream that does not say which"));
+    }
+    Ok((stream, Offset::new(counted(reader.varint()?)?)))
 }
 
 fn flags_and_position(reader: &mut Reader<'_>, base: Position) -> Result<(u8, Position), Damage> {
