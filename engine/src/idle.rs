@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use types::{RunId, WorkflowHash};
+use types::{RunId, Timestamp, WorkflowHash};
 
 use crate::digest;
 use crate::limits;
@@ -83,6 +83,21 @@ impl Partition {
         let Some(run) = self.runs.remove(&id) else { return };
         self.open_bytes -= run.held_bytes();
         self.idle.insert(id, IdleRun { hash: digest::hash(&run), steps: run.steps.len() });
+    }
+
+    /// Looks at the timers of an idle run no earlier than this: its row cannot be read just now.
+    pub fn put_off(&mut self, id: RunId, until: Timestamp) {
+        if !self.is_idle(id) {
+            return;
+        }
+        let own: Vec<_> = self.timers.iter().filter(|(_, run, _)| *run == id).copied().collect();
+        let mut later = Vec::with_capacity(own.len());
+        for key in own {
+            self.timers.remove(&key);
+            later.push((key.0.max(until), id, key.2));
+        }
+        self.timers.extend(later.iter().copied());
+        self.put_off.insert(id, later);
     }
 
     /// Whether an open run is held by its row alone.

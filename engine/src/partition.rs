@@ -85,6 +85,8 @@ pub struct Partition {
     pub(crate) definitions: BTreeMap<(TenantId, DefinitionName), Definition>,
     pub(crate) programs: BTreeMap<WorkflowHash, Arc<Program>>,
     pub(crate) timers: BTreeSet<(Timestamp, RunId, u32)>,
+    /// Timers that stand there later than they are due, because their run cannot be read.
+    pub(crate) put_off: BTreeMap<RunId, Vec<(Timestamp, RunId, u32)>>,
     pub(crate) next_ordinal: StreamOrdinal,
     pub(crate) time: Timestamp,
     /// The position that the next event will have.
@@ -115,6 +117,7 @@ impl Partition {
             definitions: BTreeMap::new(),
             programs: BTreeMap::new(),
             timers: BTreeSet::new(),
+            put_off: BTreeMap::new(),
             next_ordinal: StreamOrdinal::FIRST,
             time: Timestamp::ZERO,
             next_position: Position::ZERO,
@@ -235,6 +238,9 @@ impl Partition {
             }
             (_, RowImage::Run(run)) => {
                 self.idle.remove(&run.id);
+                for key in self.put_off.remove(&run.id).unwrap_or_default() {
+                    self.timers.remove(&key);
+                }
                 if !run.status.is_closed() {
                     self.run_of.insert(run.ordinal, run.id);
                     self.timers.extend(run.timer_keys());

@@ -31,6 +31,7 @@ use crate::translate::{self, cursor};
 pub struct NodeBackend {
     host: Arc<Host>,
     reads: Arc<Semaphore>,
+    listings: Arc<Semaphore>,
     draining: Arc<AtomicBool>,
 }
 
@@ -38,7 +39,8 @@ type Outcome<T> = Result<T, Refusal>;
 
 impl NodeBackend {
     pub(crate) fn new(host: Arc<Host>) -> Self {
-        Self { host, reads: Arc::new(Semaphore::new(limits::READS_AT_ONCE)), draining: Arc::default() }
+        let (reads, listings) = (Semaphore::new(limits::READS_AT_ONCE), Semaphore::new(limits::LISTINGS_AT_ONCE));
+        Self { host, reads: Arc::new(reads), listings: Arc::new(listings), draining: Arc::default() }
     }
 
     pub(crate) fn host(&self) -> &Arc<Host> {
@@ -117,10 +119,6 @@ impl NodeBackend {
         let now = self.host.now();
         let run = router::new_run(tenant, request.key.as_deref(), request.idempotency_key.as_ref(), now);
         let partition = self.partition_of_run(run);
-        if self.host.dispatcher.is_paused(partition) {
-            let message = "too many steps of this partition wait for workers: start more workers, or try again later";
-            return Err(Refusal::new(Code::QueueFull, message).retry_after_ms(limits::QUEUE_PAUSE_MS));
-        }
         let start = engine::StartRun {
             tenant: tenant.clone(),
             run,
@@ -392,16 +390,14 @@ impl Backend for NodeBackend {
         let limit = filter.limit.clamp(1, 1_000);
         // One more shows whether there is another page.
         let filter = ListRuns { limit: limit + 1, ..filter };
-        let asked: Vec<_> = self
-            .host
-            .partitions()
-            .partitions()
-            .map(|partition| {
-                let (tenant, filter) = (tenant.clone(), filter.clone());
-                self.query(partition, |reply| Query::Runs { tenant, filter, reply })
-            })
-            .collect();
+        let (this, tenant) = (self.clone(), tenant.clone());
         async move {
+            let _turn = this.listings.acquire().await.expect("nobody closes it");
+            let ask = |partition| {
+                let (tenant, filter) = (tenant.clone(), filter.clone());
+                this.query(partition, |reply| Query::Runs { tenant, filter, reply })
+            };
+            let asked: Vec<_> = this.host.partitions().partitions().map(ask).collect();
             let mut found = Vec::new();
             for part in asked {
                 found.push(part.await?);

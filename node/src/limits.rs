@@ -21,6 +21,10 @@ pub const ROWS_KEPT: usize = 16_384;
 pub const CLOSED_BYTES: usize = 1024 * 1024;
 /// What open runs of a partition may hold before idle ones are left to their rows, where no node says otherwise.
 pub const OPEN_BYTES: usize = 16 * 1024 * 1024;
+/// How often room is sought where open runs hold more than their share.
+pub const SEEK_ROOM_MS: u64 = 1_000;
+/// How long the timers of a run whose row cannot be read are put off.
+pub const UNREADABLE_PAUSE_MS: u64 = 60_000;
 /// How long a closed run waits for a checkpoint in a partition where little happens.
 pub const CLOSED_KEPT_MS: u64 = 5_000;
 /// What a starter is told to wait when open runs hold all memory that they may.
@@ -34,10 +38,14 @@ pub const ROWS_PER_SCAN: usize = 1_024;
 /// Rows of runs read at once for a listing.
 pub const ROWS_PER_LOOK: usize = 16;
 /// Rows of runs, and their bytes, that one page of a listing looks at in each partition: a driver's time.
-pub const LISTED_ROWS: usize = 2_048;
+pub const LISTED_ROWS: usize = 256;
 pub const LISTED_ROW_BYTES: usize = 4 * 1024 * 1024;
 /// Inputs, outputs and errors in one page of a listing.
 pub const LISTED_BYTES: usize = 2 * 1024 * 1024;
+/// The least of them that one partition may bring.
+pub const LISTED_LEAST_BYTES: usize = 64 * 1024;
+/// Listings that are put together at a time; others wait.
+pub const LISTINGS_AT_ONCE: usize = 2;
 /// Records read at once when a partition is brought back.
 pub const RECORDS_PER_FOLD: usize = 4_096;
 /// Bytes read at once when a partition is brought back.

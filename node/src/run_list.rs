@@ -31,10 +31,7 @@ struct Bounds {
     found_bytes: usize,
 }
 
-const BOUNDS: Bounds =
-    Bounds { rows: limits::LISTED_ROWS, row_bytes: limits::LISTED_ROW_BYTES, found_bytes: limits::LISTED_BYTES };
-
-/// A page of one partition.
+/// A page of one partition, with values of so many bytes at most; the last may pass it.
 pub(crate) fn search(
     id: PartitionId,
     partition: &Partition,
@@ -42,7 +39,9 @@ pub(crate) fn search(
     catalogue: &Catalogue,
     tenant: &TenantId,
     filter: &ListRuns,
+    most_bytes: usize,
 ) -> Result<Found, LaneError> {
+    let bounds = Bounds { rows: limits::LISTED_ROWS, row_bytes: limits::LISTED_ROW_BYTES, found_bytes: most_bytes };
     let wanted = |run: &Run| passes(run, tenant, filter);
     let mut kinds = vec![RowKind::ClosedRun];
     if partition.idle_runs().next().is_some() {
@@ -50,7 +49,7 @@ pub(crate) fn search(
     }
     let mut parts = Vec::new();
     for kind in kinds {
-        let mut looking = Looking::new(filter, BOUNDS);
+        let mut looking = Looking::new(filter, bounds);
         let in_memory = |run: &Run| partition.run(run.id).is_some();
         looking.through(id, kind, rows, &mut |run| {
             // Memory knows better.
@@ -59,7 +58,7 @@ pub(crate) fn search(
         parts.push(looking.found);
     }
     parts.push(in_memory(partition, catalogue, filter, &wanted));
-    let page = join(parts, filter.limit, limits::LISTED_BYTES);
+    let page = join(parts, filter.limit, most_bytes);
     Ok(Found { runs: page.runs, until: page.next })
 }
 

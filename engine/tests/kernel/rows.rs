@@ -241,3 +241,34 @@ fn a_run_that_is_owed_something_or_is_dirty_stays_in_memory() {
     assert!(harness.partition.is_idle(run));
     admit_all(&mut harness, &rows);
 }
+
+/// Whose row cannot be read just now is not in the way of others, and is looked at again.
+#[test]
+fn timers_of_a_run_that_cannot_be_read_are_put_off() {
+    let mut harness = Harness::of("do:\n  - pause: { wait: { seconds: 5 } }");
+    let mut rows = Rows::new();
+    let [lost, other] = [(); 2].map(|()| harness.start(&json!({ "n": 1 })));
+    checkpoint(&mut harness, &mut rows);
+    harness.partition.evict_idle(0);
+    let due = harness.partition.next_wake().expect("both wait");
+    let later = due.plus_millis(60_000);
+    harness.partition.put_off(lost, later);
+    harness.now = due;
+    let timers = harness.partition.due(due, 10);
+    assert!(matches!(timers.as_slice(), [Command::FireTimer { run, .. }] if *run == other), "{timers:?}");
+    assert!(send(&mut harness, &rows, &timers[0]).is_ok());
+    assert_eq!(harness.partition.next_wake(), Some(later));
+    // It could be read after all.
+    let signal = Command::SignalRun {
+        tenant: TenantId::default(),
+        run: lost,
+        name: "go".to_owned(),
+        id: None,
+        payload: types::Payload::null(),
+    };
+    assert!(send(&mut harness, &rows, &signal).is_ok());
+    let timers = harness.partition.due(due, 10);
+    assert!(matches!(timers.as_slice(), [Command::FireTimer { run, .. }] if *run == lost), "{timers:?}");
+    assert!(send(&mut harness, &rows, &timers[0]).is_ok());
+    assert_eq!(harness.partition.next_wake(), None);
+}

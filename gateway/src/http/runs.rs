@@ -56,7 +56,11 @@ pub(super) async fn start<B: Backend>(State(gateway): Shared<B>, request: Reques
     let accepted = gateway.backend.start_run(&tenant, request).await?;
     match wait {
         None => Ok(started(&accepted)),
-        Some(wait) => finished(&gateway, &tenant, &accepted, wait).await,
+        Some(wait) => {
+            // The start is durable: nothing of its body is needed any more.
+            crate::inbound::body_dropped();
+            finished(&gateway, &tenant, &accepted, wait).await
+        }
     }
 }
 

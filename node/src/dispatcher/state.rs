@@ -221,6 +221,7 @@ impl State {
             pushes.push(WorkerPush::Task(task_frame(offer, now)));
         }
         self.enlist(name);
+        self.fill(name);
         (pushes, leaving)
     }
 
@@ -234,6 +235,7 @@ impl State {
         }
         self.enlist(name);
         self.put_back(&given);
+        self.fill(name);
     }
 
     /// These attempts were fetched, but could not be told: they go to others, unless something was heard of them.
@@ -250,6 +252,7 @@ impl State {
             }
         }
         self.put_back(&back);
+        self.fill(name);
     }
 
     /// A sign of life about one attempt; false when the worker does not hold it.
@@ -442,8 +445,12 @@ impl State {
         for &key in keys.iter().rev() {
             let Some(task) = self.tasks.get(&key) else { continue };
             let Holder::Given { since, .. } = task.holder else { continue };
-            // What is cancelled is dropped already.
             let queue = task.queue_key().filter(|_| !task.cancelling);
+            if task.cancelling {
+                // Nobody has it, so nobody has to be asked.
+                let (partition, (run, step), attempt) = (task.partition, key, task.attempt);
+                self.owed.push((partition, Command::DropStep { run, step, attempt }));
+            }
             self.hold(key, Holder::Waiting { since });
             if let Some(queue) = queue {
                 self.queues.push_front(queue.clone(), key);

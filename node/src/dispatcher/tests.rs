@@ -235,6 +235,18 @@ fn what_could_not_be_told_goes_to_another() {
 }
 
 #[test]
+fn a_step_that_is_cancelled_on_its_way_back_is_dropped() {
+    let mut world = World::new();
+    world.attach("w", 4);
+    world.owe(1);
+    assert_eq!(world.poll("w"), [1]);
+    world.state.take(PARTITION, Effect::CancelStep { run: run(), step: 1, attempt: 1 }, world.now);
+    assert_eq!(world.state.drain_owed().len(), 0, "its worker is asked to stop");
+    world.state.give_back("w", &[token(1)], world.now);
+    assert!(matches!(world.state.drain_owed()[..], [(PARTITION, Command::DropStep { step: 1, .. })]));
+}
+
+#[test]
 fn a_connection_that_is_lost_keeps_what_it_fetched_for_a_while() {
     let mut world = World::new();
     world.attach("s", 4);

@@ -26,9 +26,8 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(super) struct Poll {
     room: Room,
-    /// Chosen for it, not fetched yet.
-    given: Vec<Key>,
-    given_bytes: usize,
+    /// Chosen for it, not fetched yet, with what each takes.
+    given: Vec<(Key, usize)>,
     /// Wakes whoever waits in it.
     bell: Arc<Notify>,
 }
@@ -62,17 +61,17 @@ pub(super) fn cost(queues: &[QueueSlots]) -> usize {
 
 impl Poll {
     pub(super) fn new(room: Room, bell: Arc<Notify>) -> Self {
-        Self { room, given: Vec::new(), given_bytes: 0, bell }
+        Self { room, given: Vec::new(), bell }
     }
 
     fn has_room(&self) -> bool {
-        self.given.len() < self.room.tasks && self.given_bytes < self.room.bytes
+        let bytes: usize = self.given.iter().map(|(_, bytes)| bytes).sum();
+        self.given.len() < self.room.tasks && bytes < self.room.bytes
     }
 
     /// What was chosen for it; it has room again.
     pub(super) fn take(&mut self) -> Vec<Key> {
-        self.given_bytes = 0;
-        std::mem::take(&mut self.given)
+        std::mem::take(&mut self.given).into_iter().map(|(key, _)| key).collect()
     }
 }
 
@@ -133,7 +132,7 @@ impl Worker {
             self.used.remove(&queue);
         }
         for poll in self.polls.values_mut() {
-            poll.given.retain(|given| *given != key);
+            poll.given.retain(|(given, _)| *given != key);
         }
     }
 
@@ -153,7 +152,7 @@ impl Worker {
 
     /// The poll is over; what was chosen for it comes back.
     pub(super) fn close(&mut self, poll: u64) -> Vec<Key> {
-        self.polls.remove(&poll).map(|poll| poll.given).unwrap_or_default()
+        self.polls.remove(&poll).map(|mut poll| poll.take()).unwrap_or_default()
     }
 
     pub(super) fn poll(&mut self, poll: u64) -> Option<&mut Poll> {
@@ -164,8 +163,7 @@ impl Worker {
     /// bell; `None`: no poll has room.
     pub(super) fn give(&mut self, key: Key, bytes: usize) -> Option<Arc<Notify>> {
         let poll = self.polls.values_mut().rev().find(|poll| poll.has_room())?;
-        poll.given.push(key);
-        poll.given_bytes += bytes;
+        poll.given.push((key, bytes));
         Some(poll.bell.clone())
     }
 

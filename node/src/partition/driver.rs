@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::{Answer, Command, Effect, Partition};
 use storage::{AppendBatch, AppendError};
-use types::{PartitionId, Position, Refusal, RunId};
+use types::{Code, PartitionId, Position, Refusal, RunId};
 
 use super::host::Host;
 use super::lane::{Lane, LaneError, Leaving};
@@ -186,11 +186,13 @@ impl Driver {
                 Ok(())
             }
             Request::Command { command, answer } => {
-                if let Some(refusal) = self.host.state.refuse(&command) {
+                if let Some(refusal) = self.not_now(partition, &command)
+                    && self.begins(partition, &command)
+                {
                     self.lane(partition).tell(|state| answer(state, Err(refusal)));
                     return Ok(());
                 }
-                self.decide(partition, &command, |state, outcome| Some(answer(state, outcome)))
+                self.decide(partition, &command, |state, outcome| Some(answer(state, outcome))).map(drop)
             }
             Request::Query(query) => {
                 let host = self.host.clone();
@@ -200,21 +202,44 @@ impl Driver {
         }
     }
 
+    /// Why no run may start now.
+    fn not_now(&self, partition: PartitionId, command: &Command) -> Option<Refusal> {
+        if !matches!(command, Command::StartRun(_)) {
+            return None;
+        }
+        if self.host.dispatcher.is_paused(partition) {
+            let message = "too many steps of this partition wait for workers: start more workers, or try again later";
+            return Some(Refusal::new(Code::QueueFull, message).retry_after_ms(limits::QUEUE_PAUSE_MS));
+        }
+        self.host.state.refuse()
+    }
+
+    /// Whether something begins with it: what was accepted before is answered as before, and what fails says why.
+    fn begins(&mut self, partition: PartitionId, command: &Command) -> bool {
+        let (host, now) = (self.host.clone(), self.host.now());
+        let lane = self.lane(partition);
+        let ready = lane.prefetch(command, host.rows.as_ref(), &host.catalogue).is_ok();
+        ready && lane.partition().decide(command, now).is_ok_and(|decision| !decision.events.is_empty())
+    }
+
+    /// Whether it could be decided: not when a row that it needs cannot be read.
     fn decide(
         &mut self,
         partition: PartitionId,
         command: &Command,
         answer: impl FnOnce(&Partition, Result<Answer, Refusal>) -> Option<Release>,
-    ) -> Result<(), LaneError> {
+    ) -> Result<bool, LaneError> {
         let (host, now) = (self.host.clone(), self.host.now());
         let lane = self.lane(partition);
         host.metrics.commands.inc();
+        let mut decided = true;
         match lane.prefetch(command, host.rows.as_ref(), &host.catalogue) {
             Ok(()) => lane.decide(command, now, |state, outcome| {
                 host.metrics.rejections.inc_by(u64::from(outcome.is_err()));
                 answer(state, outcome.map_err(|rejection| translate::refusal(&rejection)))
             }),
             Err(error @ (LaneError::Read { .. } | LaneError::Row { .. })) => {
+                decided = false;
                 host.note_unreadable(&error);
                 if let Some(refused) = answer(lane.partition(), Err(translate::unreadable(&error))) {
                     lane.tell(|_| refused);
@@ -226,7 +251,7 @@ impl Driver {
         if self.lane(partition).is_full() {
             self.flush(partition);
         }
-        Ok(())
+        Ok(decided)
     }
 
     /// Says what the partition's open runs hold.
@@ -270,8 +295,8 @@ impl Driver {
         }
         let (now, pressed) = (self.host.now(), self.host.state.is_pressed());
         self.lanes.values_mut().for_each(|lane| lane.press(pressed));
-        let overdue = self.lanes.values_mut().filter(|lane| lane.is_checkpoint_overdue(now)).map(Lane::checkpoint);
-        for batch in overdue.collect::<Vec<_>>() {
+        let overdue: Vec<_> = self.lanes.values_mut().filter_map(|lane| lane.overdue_checkpoint(now)).collect();
+        for batch in overdue {
             self.append(batch);
         }
     }
@@ -290,7 +315,13 @@ impl Driver {
             .collect();
         for partition in due {
             for command in self.lane(partition).partition().due(now, limits::TIMERS_PER_TURN) {
-                self.decide(partition, &command, |_, _| None)?;
+                let decided = self.decide(partition, &command, |_, _| None)?;
+                if let Command::FireTimer { run, .. } = command
+                    && !decided
+                {
+                    // Others are due as well.
+                    self.lane(partition).put_off(run, now.plus_millis(limits::UNREADABLE_PAUSE_MS));
+                }
             }
             self.flush(partition);
         }

@@ -102,6 +102,8 @@ pub struct Lane<R> {
     pressed: bool,
     /// What open runs held when idle ones last left, or were last about to.
     open_bytes_kept: usize,
+    /// When room was last sought because it was time for that.
+    sought: Timestamp,
     limits: LaneLimits,
 }
 
@@ -130,6 +132,7 @@ impl<R> Lane<R> {
             fetched: Vec::new(),
             pressed: false,
             open_bytes_kept: 0,
+            sought: Timestamp::ZERO,
             limits,
         })
     }
@@ -303,9 +306,25 @@ impl<R> Lane<R> {
         self.flush().expect("a checkpoint that is due is a batch")
     }
 
-    /// Whether closed runs wait for a checkpoint for so long that one is worth its rows, or idle ones are to leave.
-    pub fn is_checkpoint_overdue(&self, now: Timestamp) -> bool {
-        self.closed_since.is_some_and(|since| now.millis_since(since) >= limits::CLOSED_KEPT_MS) || self.wants_room()
+    /// A checkpoint for which closed runs have waited for so long that it is worth its rows, or that lets idle ones go.
+    pub fn overdue_checkpoint(&mut self, now: Timestamp) -> Option<AppendBatch> {
+        let waited = self.closed_since.is_some_and(|since| now.millis_since(since) >= limits::CLOSED_KEPT_MS);
+        (waited || self.wants_room() || self.seeks_room(now)).then(|| self.checkpoint())
+    }
+
+    /// Runs become idle without a byte more being held, so what was in vain is tried again.
+    fn seeks_room(&mut self, now: Timestamp) -> bool {
+        let short = self.pressed && self.partition.open_bytes() >= self.limits.open_bytes;
+        let seeks = short && now.millis_since(self.sought) >= limits::SEEK_ROOM_MS;
+        if seeks {
+            self.sought = now;
+        }
+        seeks
+    }
+
+    /// The timers of a run whose row cannot be read are put off.
+    pub fn put_off(&mut self, run: RunId, until: Timestamp) {
+        self.partition.put_off(run, until);
     }
 
     /// Memory is short, and open runs hold more than they may, and clearly more than when that was last looked at:

@@ -12,6 +12,13 @@ do:
   - it: { set: { done: true } }
 ";
 
+const WORKS_THEN_WAITS: &str = "
+document: { dsl: '1.0.3', namespace: default, name: works, version: '1.0.0' }
+do:
+  - work: { call: worker, with: { task: t }, output: { as: '${ $workflow.input }' } }
+  - pause: { wait: { hours: 1 } }
+";
+
 /// Of a run's input.
 const INPUT_BYTES: usize = 10_000;
 const LIMITS: LaneLimits = LaneLimits {
@@ -39,10 +46,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::of(CLOSES_AT_ONCE, LIMITS)
+    }
+
+    fn of(source: &str, limits: LaneLimits) -> Self {
         let log = MemoryLog::new(types::PartitionCount::new(1).expect("one"), History::new(1));
         let partition = Partition::new(engine::PartitionConfig::new([0; 32]));
-        let lane = Lane::recover(PartitionId::new(0), partition, &log, &log, LIMITS).expect("an empty log is read");
-        let program = workflow::compile(CLOSES_AT_ONCE).expect("it compiles");
+        let lane = Lane::recover(PartitionId::new(0), partition, &log, &log, limits).expect("an empty log is read");
+        let program = workflow::compile(source).expect("it compiles");
         Self { log, lane, programs: One(Arc::new(program)) }
     }
 
@@ -50,7 +61,7 @@ impl Bench {
         RunId::new(RoutingHash::from_bits(0), u128::from(number))
     }
 
-    /// Starts a run, which closes at once, and writes what there is to write.
+    /// Starts a run and writes what there is to write.
     fn run(&mut self, number: u32, now: Timestamp) {
         let name = || "closes".to_owned();
         let start = Command::StartRun(Box::new(engine::StartRun {
@@ -64,11 +75,15 @@ impl Bench {
             seed: 0,
             tags: Vec::new(),
         }));
+        self.take(&start, now);
+    }
+
+    fn take(&mut self, command: &Command, now: Timestamp) {
         let answer = |_: &Partition, outcome: Result<Answer, Rejection>| {
-            outcome.expect("it starts");
+            outcome.expect("it is taken");
             None
         };
-        self.lane.take(&start, now, &self.log, &self.programs, answer).expect("rows are read");
+        self.lane.take(command, now, &self.log, &self.programs, answer).expect("rows are read");
         let batch = self.lane.flush().expect("there are events");
         self.write(batch);
     }
@@ -119,13 +134,12 @@ fn a_closed_run_leaves_memory_in_a_partition_where_nothing_else_happens() {
     let mut bench = Bench::new();
     let at = Timestamp::from_millis;
     bench.run(1, at(1_000));
-    assert!(!bench.lane.is_checkpoint_overdue(at(1_000 + CLOSED_KEPT_MS - 1)));
-    assert!(bench.lane.is_checkpoint_overdue(at(1_000 + CLOSED_KEPT_MS)));
-    let batch = bench.lane.checkpoint();
+    assert!(bench.lane.overdue_checkpoint(at(1_000 + CLOSED_KEPT_MS - 1)).is_none());
+    let batch = bench.lane.overdue_checkpoint(at(1_000 + CLOSED_KEPT_MS)).expect("it is time");
     assert!(batch.records.is_empty() && !batch.rows.is_empty(), "rows alone: {batch:?}");
     bench.write(batch);
     assert_eq!((bench.held(), bench.lane.partition().closed_bytes()), (0, 0));
-    assert!(!bench.lane.is_checkpoint_overdue(at(1_000_000)), "nothing waits any more");
+    assert!(bench.lane.overdue_checkpoint(at(1_000_000)).is_none(), "nothing waits any more");
     assert!(bench.sees(1));
 }
 
@@ -141,4 +155,28 @@ fn looking_at_closed_runs_holds_none_of_them() {
         assert!(bench.sees(number));
         assert_eq!(bench.held(), 0, "after a look at {number}");
     }
+}
+
+/// Memory is full of runs that workers have; then all of them only wait. Nothing more is held, yet there is room to be had.
+#[test]
+fn room_is_sought_again_when_runs_become_idle() {
+    let mut bench = Bench::of(WORKS_THEN_WAITS, LaneLimits { open_bytes: 64 * 1024, ..LIMITS });
+    let at = Timestamp::from_millis;
+    bench.lane.press(true);
+    (0..20).for_each(|number| bench.run(number, at(1_000)));
+    assert_eq!(bench.lane.partition().idle_runs().count(), 0, "a worker may answer at any moment");
+    let offers = bench.lane.partition().effects().into_iter();
+    let tokens =
+        offers.map(|effect| if let Effect::Dispatch(offer) = effect { offer.token } else { panic!("{effect:?}") });
+    for token in tokens.collect::<Vec<_>>() {
+        let (output, worker) = (Payload::json("1"), "w".to_owned());
+        bench.take(&Command::CompleteStep { token, output, worker }, at(2_000));
+    }
+    for second in 3..6 {
+        if let Some(batch) = bench.lane.overdue_checkpoint(at(second * 1_000)) {
+            bench.write(batch);
+        }
+    }
+    assert!(bench.lane.partition().idle_runs().count() > 0);
+    assert!(bench.lane.partition().open_bytes() <= 32 * 1024, "{}", bench.lane.partition().open_bytes());
 }

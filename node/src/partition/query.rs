@@ -12,7 +12,7 @@ use super::lane::Lane;
 use crate::fanout::Followed;
 use crate::functions::FunctionName;
 use crate::run_list::Found as RunsFound;
-use crate::translate;
+use crate::{limits, translate};
 
 /// Something to do at the gate, with the answer inside.
 pub(crate) type Release = Box<dyn FnOnce() + Send>;
@@ -106,7 +106,9 @@ impl Query {
             }
             Self::Runs { tenant, filter, reply } => {
                 let rows = host.rows.as_ref();
-                let found = crate::run_list::search(id, partition, rows, &host.catalogue, &tenant, &filter);
+                let partitions = host.partitions().get() as usize;
+                let most_bytes = (limits::LISTED_BYTES / partitions).max(limits::LISTED_LEAST_BYTES);
+                let found = crate::run_list::search(id, partition, rows, &host.catalogue, &tenant, &filter, most_bytes);
                 let page = found.map_err(|error| {
                     host.note_unreadable(&error);
                     translate::unreadable(&error)

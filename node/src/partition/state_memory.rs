@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::Command;
 use types::{Code, PartitionId, Refusal};
 
 use crate::limits;
@@ -41,9 +40,9 @@ impl StateMemory {
         self.held() >= self.budget / 2
     }
 
-    /// Why a command is not even decided: it would begin what there is no memory for.
-    pub(crate) fn refuse(&self, command: &Command) -> Option<Refusal> {
-        if !matches!(command, Command::StartRun(_)) || self.held() < self.budget {
+    /// Why no run may start: there is no memory for it.
+    pub(crate) fn refuse(&self) -> Option<Refusal> {
+        if self.held() < self.budget {
             return None;
         }
         let message = format!(
@@ -56,35 +55,19 @@ impl StateMemory {
 
 #[cfg(test)]
 mod tests {
-    use engine::{DefinitionName, StartRun};
-    use types::{Payload, RoutingHash, RunId, TenantId, WorkflowHash};
-
     use super::*;
 
     #[test]
-    fn only_starts_are_refused_and_only_while_it_is_used_up() {
-        let run = RunId::new(RoutingHash::from_bits(0), 1);
-        let name = || "n".to_owned();
-        let start = Command::StartRun(Box::new(StartRun {
-            tenant: TenantId::default(),
-            run,
-            definition: DefinitionName { namespace: name(), name: name(), version: name() },
-            hash: WorkflowHash::of(""),
-            key: None,
-            idempotency_key: None,
-            input: Payload::null(),
-            seed: 0,
-            tags: Vec::new(),
-        }));
+    fn starts_are_refused_while_it_is_used_up_and_idle_runs_leave_before_that() {
         let state = StateMemory::new(100, 2);
+        state.set(PartitionId::new(0), 49);
         assert!(!state.is_pressed());
         state.set(PartitionId::new(0), 60);
         assert!(state.is_pressed());
-        assert_eq!(state.refuse(&start), None);
+        assert_eq!(state.refuse(), None);
         state.set(PartitionId::new(1), 40);
-        assert_eq!(state.refuse(&start).map(|refusal| refusal.code), Some(Code::QueueFull));
-        assert_eq!(state.refuse(&Command::ContinueRun { run }), None);
+        assert_eq!(state.refuse().map(|refusal| refusal.code), Some(Code::QueueFull));
         state.set(PartitionId::new(0), 0);
-        assert_eq!(state.refuse(&start), None);
+        assert_eq!((state.refuse(), state.held()), (None, 40));
     }
 }

@@ -89,7 +89,8 @@ struct Item {
 impl Subscription {
     /// Connects once; after that it goes on by itself.
     pub(crate) async fn open(dialer: Dialer, stream: StreamName, options: SubscribeOptions) -> Result<Self, Error> {
-        let (sender, items) = mpsc::channel(CREDIT_EVENTS as usize + NOTICES);
+        // Under a filter each event may bring along the position that it was passed at.
+        let (sender, items) = mpsc::channel(2 * CREDIT_EVENTS as usize + NOTICES);
         let (credit, counts) = (Arc::new(Credit::default()), Arc::new(Counts::default()));
         let follower = task::Follower::new(dialer, stream, options, sender, credit.clone(), counts.clone());
         let connection = follower.connect().await?;
