@@ -220,8 +220,8 @@ impl State {
             leaving.push((offer.run, offer.step, offer.attempt));
             pushes.push(WorkerPush::Task(task_frame(offer, now)));
         }
+        // Whoever fetched something ends its poll: what waits goes to the next.
         self.enlist(name);
-        self.fill(name);
         (pushes, leaving)
     }
 
