@@ -116,7 +116,8 @@ impl Pass {
         let choices = choose(&facts, &self.settings.policy, self.host.now());
         for segment in &facts {
             let chosen = choices.iter().find(|choice| choice.segment == segment.id);
-            if self.may_go(segment, chosen)? {
+            let may_go = self.may_go(segment, chosen);
+            if or_pass_over(segment, may_go)?.unwrap_or(false) {
                 self.let_go(segment)?;
             }
         }
@@ -125,7 +126,8 @@ impl Pass {
 
     /// Whether nobody needs a segment; in the stream chain, makes it so for streams that are kept no longer.
     fn may_go(&mut self, segment: &SegmentFacts, chosen: Option<&Choice>) -> Result<bool, Interrupted> {
-        if !segment.sealed || segment.next > segment.floor {
+        // A damaged one is there to be saved.
+        if !segment.sealed || segment.quarantined || segment.next > segment.floor {
             return Ok(false);
         }
         match segment.id.class {
@@ -306,5 +308,46 @@ impl Pass {
     }
 }
 
+/// What cannot be read of one segment keeps no other from going.
+fn or_pass_over<T>(segment: &SegmentFacts, outcome: Result<T, Interrupted>) -> Result<Option<T>, Interrupted> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(Interrupted::Log(error)) => {
+            let SegmentId { partition, class, number } = segment.id;
+            tracing::error!(%partition, ?class, segment = number, error, "retention passes over a segment");
+            Ok(None)
+        }
+        Err(Interrupted::NoAnswer) => Err(Interrupted::NoAnswer),
+    }
+}
+
 /// A ULID is a time in milliseconds and so many random bits.
 const ULID_RANDOM_BITS: u32 = 80;
+
+#[cfg(test)]
+mod tests {
+    use types::Position;
+
+    use super::*;
+
+    #[test]
+    fn one_segment_that_cannot_be_read_ends_no_pass() {
+        let segment = SegmentFacts {
+            id: SegmentId { partition: PartitionId::SYSTEM, class: RetentionClass::Stream, number: 1 },
+            sealed: true,
+            quarantined: false,
+            base: Position::ZERO,
+            next: Position::new(100),
+            records: 100,
+            bytes: 1_000,
+            first_time: Timestamp::ZERO,
+            last_time: Timestamp::ZERO,
+            floor: Position::new(1_000),
+        };
+        assert!(matches!(or_pass_over(&segment, Ok(true)), Ok(Some(true))));
+        let damaged = or_pass_over::<bool>(&segment, Err(Interrupted::Log("its index is damaged".to_owned())));
+        assert!(matches!(damaged, Ok(None)), "{damaged:?}");
+        // A node that stops does end it.
+        assert!(or_pass_over::<bool>(&segment, Err(Interrupted::NoAnswer)).is_err());
+    }
+}

@@ -78,9 +78,11 @@ async fn create(Create { target, data, copy }: Create, context: &Context) -> Res
         Some(directory) => of_stopped(&directory, &target, copy)?,
         None => of_running(&target, copy, context).await?,
     };
+    // A script that looks at nothing else must not take it for one that can be restored.
+    let exit = if made.quarantined == 0 { Exit::Done } else { Exit::LogFailed };
     if context.json {
         render::json(&made)?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     let BackupMade { path, records, files, bytes, copied_bytes, quarantined, elapsed_ms, .. } = &made;
     let (size, copied) = (render::bytes(*bytes), render::bytes(*copied_bytes));
@@ -89,7 +91,7 @@ async fn create(Create { target, data, copy }: Create, context: &Context) -> Res
     if let Some(warning) = warning(*quarantined) {
         render::notice(warning);
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// What a backup cannot bring back.
@@ -99,7 +101,7 @@ fn warning(quarantined: u64) -> Option<String> {
         1 => "1 segment is damaged and quarantined, and is damaged".to_owned(),
         more => format!("{more} segments are damaged and quarantined, and are damaged"),
     };
-    let advice = "keep an older backup that has them whole, and see `headwater log segments`";
+    let advice = "it cannot be restored; keep an older one that has them whole, and see `headwater log segments`";
     Some(format!("warning: {segments} in this backup too: {advice}"))
 }
 
@@ -216,7 +218,7 @@ mod tests {
     #[test]
     fn a_backup_with_damaged_segments_is_made_with_a_warning() {
         assert_eq!(warning(0), None);
-        insta::assert_snapshot!(warning(1).expect("a warning"), @"warning: 1 segment is damaged and quarantined, and is damaged in this backup too: keep an older backup that has them whole, and see `headwater log segments`");
-        insta::assert_snapshot!(warning(2).expect("a warning"), @"warning: 2 segments are damaged and quarantined, and are damaged in this backup too: keep an older backup that has them whole, and see `headwater log segments`");
+        insta::assert_snapshot!(warning(1).expect("a warning"), @"warning: 1 segment is damaged and quarantined, and is damaged in this backup too: it cannot be restored; keep an older one that has them whole, and see `headwater log segments`");
+        insta::assert_snapshot!(warning(2).expect("a warning"), @"warning: 2 segments are damaged and quarantined, and are damaged in this backup too: it cannot be restored; keep an older one that has them whole, and see `headwater log segments`");
     }
 }

@@ -9,13 +9,14 @@ use storage::retention::{Keep, Policy, choose};
 use storage::{RetentionClass, RowKey, RowKind, SegmentFacts, StreamExtent};
 use types::{PartitionId, StreamOrdinal, TenantId};
 
-use super::{Interrupted, Pass};
+use super::{Interrupted, Pass, or_pass_over};
 use crate::limits;
 
 /// What one segment holds of tenants.
 pub(super) type Shares = BTreeMap<TenantId, Share>;
 
-/// What a segment holds of a tenant's streams and the tenant still keeps.
+/// What a segment holds of a tenant's streams, counted once: what streams gave up since then by age or by their own
+/// bounds still counts, until the segment goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
     records: u64,
@@ -55,8 +56,9 @@ impl Pass {
         let segments: Vec<_> = facts.iter().filter(of_streams).copied().collect();
         self.shares.retain(|id, _| segments.iter().any(|segment| segment.id == *id));
         for segment in &segments {
-            if !self.shares.contains_key(&segment.id) {
-                let shares = self.shares_of(segment)?;
+            if !self.shares.contains_key(&segment.id)
+                && let Some(shares) = or_pass_over(segment, self.shares_of(segment))?
+            {
                 self.shares.insert(segment.id, shares);
             }
         }

@@ -49,8 +49,8 @@ pub struct BackupReport {
     pub bytes: u64,
     /// What was written anew; the rest are hard links.
     pub copied_bytes: u64,
-    /// Segments of the log in which something is damaged. The backup has them as they are, and serves them no more than
-    /// the log does: an earlier backup may have them whole.
+    /// Segments of the log in which something is damaged. The backup has them as they are, so it is neither verified nor
+    /// restored: an earlier backup may have them whole.
     pub quarantined: u64,
     pub elapsed: Duration,
 }
