@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use headwater_client::{Client, ListRuns, RunId, StartRun};
+use headwater_client::{Client, IdempotencyKey, ListRuns, RunId, StartRun};
 use serde_json::{Value, json};
 
-use crate::support::Home;
+use crate::support::{Home, Http, soon};
 
 const RUNS: usize = 60;
 /// Sixty of them are more than ten times what open runs may hold here.
@@ -61,4 +61,30 @@ async fn all_wait(client: &Client, runs: &[RunId]) {
     assert_eq!(listed.len(), RUNS);
     assert_eq!(listed.iter().collect::<BTreeSet<_>>(), runs.iter().collect());
     assert!(pages > RUNS * INPUT_BYTES / (4 * 1024 * 1024), "{pages} pages: each is bounded in bytes");
+}
+
+/// Memory is full of runs that wait for a worker: no new one begins, but who repeats an accepted start is told of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_was_accepted_is_answered_again_while_new_ones_are_refused() {
+    const WORK: &str = "document: { dsl: '1.0.3', namespace: default, name: work, version: '1.0.0' }\n\
+        do: [ { work: { call: worker, with: { task: work } } } ]\n";
+    let home = Home::new().set("node.state_memory_mib", "1").set("node.partitions", "1");
+    let node = home.start().await;
+    let (client, http) = (home.client(), Http::to(home.listen));
+    client.register_workflow(WORK).await.expect("registered");
+    let keyed = StartRun::new("work").input(input(0)).idempotency_key(IdempotencyKey::new("first").expect("a key"));
+    let first = client.start_run(&keyed).await.expect("there is room");
+    let body = json!({ "workflow": "work", "input": input(1) });
+    let full = async {
+        loop {
+            let answer = http.post("/v1/runs", &body).await;
+            if answer.status != 201 {
+                return answer;
+            }
+        }
+    };
+    soon("the memory to be full", full).await.refuses(429, "queue_full");
+    let again = client.start_run(&keyed).await.expect("it was accepted before");
+    assert_eq!((again.run, again.duplicate), (first.run, true));
+    assert!(node.stop().await.success(), "{}", home.log());
 }
