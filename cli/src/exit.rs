@@ -88,6 +88,7 @@ impl Exit {
             | Code::Trimmed
             | Code::LogTruncated
             | Code::Damaged
+            | Code::RunDamaged
             | Code::ProducerFenced
             | Code::ProducerGap
             | Code::SequenceConflict
@@ -222,6 +223,7 @@ fn advice(code: Code) -> Option<&'static str> {
         | Code::StreamExists
         | Code::StreamClosed
         | Code::RunClosed
+        | Code::RunDamaged
         | Code::IdempotencyConflict
         | Code::ProducerFenced
         | Code::ProducerGap

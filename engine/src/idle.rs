@@ -85,11 +85,8 @@ impl Partition {
         self.idle.insert(id, IdleRun { hash: digest::hash(&run), steps: run.steps.len() });
     }
 
-    /// Looks at the timers of an idle run no earlier than this: its row cannot be read just now.
+    /// Looks at the timers of a run no earlier than this: what it needs to move cannot be read just now.
     pub fn put_off(&mut self, id: RunId, until: Timestamp) {
-        if !self.is_idle(id) {
-            return;
-        }
         let own: Vec<_> = self.timers.iter().filter(|(_, run, _)| *run == id).copied().collect();
         let mut later = Vec::with_capacity(own.len());
         for key in own {
@@ -97,7 +94,9 @@ impl Partition {
             later.push((key.0.max(until), id, key.2));
         }
         self.timers.extend(later.iter().copied());
-        self.put_off.insert(id, later);
+        if !later.is_empty() {
+            self.put_off.insert(id, later);
+        }
     }
 
     /// Whether an open run is held by its row alone.

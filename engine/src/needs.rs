@@ -19,6 +19,9 @@ pub enum Need {
 impl Partition {
     /// What to fetch before `decide`. Ask again after admitting: a run names its program.
     pub fn needs(&self, command: &Command) -> Vec<Need> {
+        if let Some(needs) = self.needs_of_set_aside(command) {
+            return needs;
+        }
         match command {
             Command::RegisterWorkflow { .. } => Vec::new(),
             Command::StartRun(start) => {
@@ -81,7 +84,7 @@ impl Partition {
         (!known).then_some(Need::Row(name))
     }
 
-    fn start_row(&self, key: StartKey) -> Option<Need> {
+    pub(crate) fn start_row(&self, key: StartKey) -> Option<Need> {
         let known = self.starts.contains_key(&key);
         let name = RowName::Start(key);
         (!known && !self.gone.contains(&name)).then_some(Need::Row(name))

@@ -19,6 +19,7 @@ use crate::owed::Owed;
 use crate::retention::KeepConfig;
 use crate::row::{RowImage, RowName, Scalars, StartKey, StartRecord};
 use crate::run::Run;
+use crate::set_aside::SetAside;
 use crate::stored::Place;
 use crate::stream::{ProducerWindow, Stream, StreamKey};
 use crate::token::Token;
@@ -75,6 +76,8 @@ pub struct Partition {
     pub(crate) runs: BTreeMap<RunId, Run>,
     /// Open runs that only their rows hold.
     pub(crate) idle: BTreeMap<RunId, IdleRun>,
+    /// Open runs whose state is lost.
+    pub(crate) aside: BTreeMap<RunId, SetAside>,
     pub(crate) run_of: BTreeMap<StreamOrdinal, RunId>,
     /// Closed runs that are not forgotten, by their stream; not all of them.
     pub(crate) closed_runs: BTreeMap<StreamOrdinal, RunId>,
@@ -85,7 +88,7 @@ pub struct Partition {
     pub(crate) definitions: BTreeMap<(TenantId, DefinitionName), Definition>,
     pub(crate) programs: BTreeMap<WorkflowHash, Arc<Program>>,
     pub(crate) timers: BTreeSet<(Timestamp, RunId, u32)>,
-    /// Timers that stand there later than they are due, because their run cannot be read.
+    /// Timers that stand there later than they are due, because what their run needs cannot be read.
     pub(crate) put_off: BTreeMap<RunId, Vec<(Timestamp, RunId, u32)>>,
     pub(crate) next_ordinal: StreamOrdinal,
     pub(crate) time: Timestamp,
@@ -108,6 +111,7 @@ impl Partition {
             config,
             runs: BTreeMap::new(),
             idle: BTreeMap::new(),
+            aside: BTreeMap::new(),
             run_of: BTreeMap::new(),
             closed_runs: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -181,7 +185,7 @@ impl Partition {
         let held_before = run.held_bytes();
         run.apply(event, time);
         self.open_bytes -= held_before;
-        for key in timers_before {
+        for key in timers_before.into_iter().chain(self.put_off.remove(&id).unwrap_or_default()) {
             self.timers.remove(&key);
         }
         self.timers.extend(run.timer_keys());

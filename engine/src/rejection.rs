@@ -16,6 +16,11 @@ pub enum Rejection {
     RunNotFound(RunId),
     #[error("run {0} is closed")]
     RunClosed(RunId),
+    #[error(
+        "run {run} is damaged and set aside: its row cannot be read and its events do not give its state back ({why}); \
+         restore a backup, or give the run up by cancelling it"
+    )]
+    RunDamaged { run: RunId, why: String },
     #[error("a run with id {0} exists already")]
     RunExists(RunId),
     #[error("idempotency key {key:?} was used for another start: run {run} has another workflow or input")]

@@ -78,7 +78,7 @@ pub enum RetentionEvent {
         stream: StreamOrdinal,
         reader: String,
     },
-    /// A closed run is no longer known; `start` is its idempotency key, which is free again.
+    /// A run that closed, or was set aside and is given up, is no longer known; `start` is its idempotency key, which is free again.
     RunForgotten {
         run: RunId,
         stream: StreamOrdinal,
@@ -124,6 +124,10 @@ impl Partition {
             RetentionEvent::RunForgotten { run, stream, start } => {
                 self.runs.remove(run);
                 self.closed_runs.remove(stream);
+                if self.aside.remove(run).is_some() {
+                    self.run_of.remove(stream);
+                    self.dirty.insert(RowName::OpenRun(*run));
+                }
                 self.forget(RowName::ClosedRun(*run));
                 self.forget(RowName::RunOfStream(*stream));
                 if let Some(start) = start {

@@ -54,8 +54,19 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// What its acknowledgements promise; the same as long as it runs.
     fn durability(&self) -> Durability;
 
-    /// How many segments of its log are damaged on disk and not served. The node lives on without them.
-    fn quarantined(&self) -> u64;
+    /// What is damaged on disk and not served. The node lives on without it.
+    fn damage(&self) -> Damage;
+}
+
+/// What a node goes on without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// Segments of its log.
+    pub segments: u64,
+    /// Open runs whose state is lost.
+    pub runs: u64,
+    /// Definitions that have to be registered again.
+    pub definitions: u64,
 }
 
 /// The shape of every answer.
@@ -270,8 +281,24 @@ pub struct RunInfo {
 }
 
 /// How a run may stand.
-pub const RUN_STATUSES: [&str; 7] =
-    ["running", "waiting", "cancelling", "completed", "failed", "cancelled", "terminated"];
+pub const RUN_STATUSES: [&str; 8] =
+    ["running", "waiting", "cancelling", "completed", "failed", "cancelled", "terminated", DAMAGED];
+
+/// Of a run whose row cannot be read: nothing else is known of it. Such runs are named whatever is asked for, since
+/// they may be what is asked for.
+pub const DAMAGED: &str = "damaged";
+
+/// A run that a listing can only name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedRun {
+    pub run: RunId,
+    /// Where not even names can be read: all runs from `run` to this one, in the order of the listing, however many there
+    /// are.
+    pub through: Option<RunId>,
+    /// It was open, and is set aside until it is given up.
+    pub open: bool,
+    pub what: String,
+}
 
 /// Newest first. `after` is the `next` of the page before.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -286,6 +313,8 @@ pub struct ListRuns {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunPage {
     pub runs: Vec<RunInfo>,
+    /// Those in the page's range that are damaged, in the same order; they count as runs of the page.
+    pub damaged: Vec<DamagedRun>,
     /// Pass it as `after` for the next page. A page may be short, even empty, and not the last: it is bounded in bytes and
     /// in what was looked at for it.
     pub next: Option<RunId>,

@@ -36,7 +36,7 @@ pub(crate) const fn status_of(code: Code) -> StatusCode {
         Code::QueueFull | Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         Code::Draining | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-        Code::OutcomeUnknown | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::OutcomeUnknown | Code::RunDamaged | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

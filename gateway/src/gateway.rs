@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use types::{Code, Durability, Refusal};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Damage};
 use crate::budget::Budget;
 use crate::inbound::Inbound;
 use crate::inbox::Inbox;
@@ -79,9 +79,9 @@ impl<B: Backend> Gateway<B> {
         self.backend.ready()
     }
 
-    /// How many segments of the log are damaged and not served.
-    pub(crate) fn quarantined(&self) -> u64 {
-        self.backend.quarantined()
+    /// What is damaged and not served.
+    pub(crate) fn damage(&self) -> Damage {
+        self.backend.damage()
     }
 
     /// Resolves when the node starts to go away.

@@ -64,6 +64,7 @@ pub(crate) fn recourse(refusal: &Refusal) -> Recourse {
         | Code::ChunkGap
         | Code::OutcomeUnknown
         | Code::Damaged
+        | Code::RunDamaged
         | Code::Internal => Recourse::GiveUp,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use engine::{Answer, AppendEvents, Command, ProducerStamp, StreamKey, Token};
 use gateway::backend::HeldStatus;
 use gateway::backend::{
-    Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, Event, ListRuns, Pin,
+    Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, Damage, Event, ListRuns, Pin,
     PollWorker, Producer, Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun,
     StartRun, StepOutcome, StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef,
     WorkflowRegistered, WorkflowSource,
@@ -516,8 +516,14 @@ impl Backend for NodeBackend {
         self.host.durability
     }
 
-    fn quarantined(&self) -> u64 {
-        self.host.storage.quarantined_segments()
+    fn damage(&self) -> Damage {
+        let counted = |number: i64| u64::try_from(number).unwrap_or(0);
+        let metrics = &self.host.metrics;
+        Damage {
+            segments: self.host.storage.quarantined_segments(),
+            runs: counted(metrics.runs_set_aside.get()),
+            definitions: counted(metrics.definitions_lost.get()),
+        }
     }
 }
 

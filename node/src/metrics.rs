@@ -18,6 +18,8 @@ pub(crate) struct Metrics {
     pub(crate) scrub_rounds: IntCounter,
     pub(crate) unreadable: IntCounter,
     pub(crate) state_bytes: IntGauge,
+    pub(crate) runs_set_aside: IntGauge,
+    pub(crate) definitions_lost: IntGauge,
 }
 
 impl Metrics {
@@ -37,7 +39,16 @@ impl Metrics {
             rejections: counter("headwater_rejections_total", "Commands that were rejected"),
             unreadable: counter(
                 "headwater_unreadable_rows_total",
-                "Questions and commands that were refused because a row they need is damaged or cannot be read",
+                "Questions and commands that were refused because a row they need is damaged or cannot be read, and such rows \
+                in listings",
+            ),
+            runs_set_aside: gauge(
+                "headwater_damaged_runs",
+                "Open runs whose state is lost and that are set aside until they are given up",
+            ),
+            definitions_lost: gauge(
+                "headwater_damaged_definitions",
+                "Definitions that are lost and have to be registered again",
             ),
             state_bytes: gauge("headwater_state_bytes", "What open runs hold in memory"),
             steps_waiting: gauge("headwater_steps_waiting", "Steps that wait for a worker"),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -265,6 +265,11 @@ fn open(
     for (&id, lane) in &lanes {
         state.set(id, lane.partition().open_bytes());
     }
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let aside = lanes.values().map(|lane| lane.partition().all_set_aside().len()).sum();
+    metrics.runs_set_aside.set(count(aside));
+    let unknown: BTreeSet<String> = lanes.values().flat_map(|lane| lane.lost_definitions().iter().cloned()).collect();
+    metrics.definitions_lost.set(count(unknown.len()));
     let host = Arc::new(Host {
         log: log.clone(),
         rows: log.clone(),
@@ -279,6 +284,7 @@ fn open(
         mailboxes: OnceLock::new(),
         suspicions: OnceLock::new(),
         state,
+        lost_definitions: Mutex::new(unknown),
         fatal,
     });
     if host.partitions() != config.partitions {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::{Answer, Command, RowImage, RowName, StreamKey, TrimStreams, stored};
 use storage::retention::{Choice, Keep, Policy, Reason, choose};
-use storage::{DropError, RetentionClass, RowKind, SegmentFacts, SegmentId};
+use storage::{DropError, Met, RetentionClass, RowKind, SegmentFacts, SegmentId};
 use tokio::sync::oneshot;
 use types::{Offset, PartitionId, ProducerId, RoutingHash, RunId, StreamOrdinal, TenantId, Timestamp};
 
@@ -267,14 +267,15 @@ impl Pass {
         let newest = RunId::new(RoutingHash::from_bits(u32::MAX), u128::from(latest) << ULID_RANDOM_BITS);
         let mut after: Option<Bytes> = Some(stored::row_key(&RowName::ClosedRun(newest)).1.into());
         loop {
-            let page = self.host.rows.scan(partition, RowKind::ClosedRun, after.as_ref(), limits::RUNS_PER_FORGET)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
+            let (rows, kind) = (&self.host.rows, RowKind::ClosedRun);
+            let page = rows.scan_past_damage(partition, kind, after.as_ref(), limits::RUNS_PER_FORGET)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.last().clone());
             let mut runs = Vec::new();
-            for (id, row) in &page {
-                let read = stored::read_row(RowKind::ClosedRun as u8, id, &row.value);
-                let (_, image) = read.map_err(|error| Interrupted::Log(error.to_string()))?;
-                let RowImage::Run(run) = image else { continue };
+            for met in &page {
+                // A damaged row stays, with what it holds back; listings name it.
+                let Met::Row(id, row) = met else { continue };
+                let Ok((_, RowImage::Run(run))) = stored::read_row(kind as u8, id, &row.value) else { continue };
                 if run.closed.is_some_and(|closed| closed.as_millis() <= latest) {
                     runs.push(run.id);
                 }

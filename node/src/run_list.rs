@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use engine::{Partition, RowImage, RowName, Run, stored};
-use gateway::backend::{ListRuns, RunInfo, RunPage};
-use storage::{RowKind, Rows};
+use gateway::backend::{DamagedRun, ListRuns, RunInfo, RunPage};
+use storage::{Met, RowKind, Rows};
 use types::{PartitionId, RunId, TenantId};
 
 use crate::catalogue::Catalogue;
@@ -13,10 +13,37 @@ use crate::limits;
 use crate::partition::LaneError;
 use crate::translate;
 
-/// Runs that pass the filter. All that are newer than `until` are among them, and maybe no others.
+/// What stands in a listing.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Run(Box<RunInfo>),
+    Damaged(DamagedRun),
+}
+
+impl Entry {
+    fn id(&self) -> RunId {
+        match self {
+            Self::Run(info) => info.run,
+            Self::Damaged(damaged) => damaged.through.unwrap_or(damaged.run),
+        }
+    }
+
+    /// What its values take in an answer.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Run(info) => info_bytes(info),
+            Self::Damaged(damaged) => damaged.what.len(),
+        }
+    }
+}
+
+/// Runs that pass the filter, and those that may: whose rows are damaged. All that are newer than `until` are among them,
+/// and maybe no others.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) runs: Vec<RunInfo>,
+    pub(crate) entries: Vec<Entry>,
+    /// Damaged rows that were met.
+    pub(crate) unreadable: u64,
     /// Where the search ended early; `None`: there are no more.
     pub(crate) until: Option<RunId>,
 }
@@ -50,35 +77,45 @@ pub(crate) fn search(
     let mut parts = Vec::new();
     for kind in kinds {
         let mut looking = Looking::new(filter, bounds);
-        let in_memory = |run: &Run| partition.run(run.id).is_some();
-        looking.through(id, kind, rows, &mut |run| {
-            // Memory knows better.
-            (!in_memory(run) && wanted(run)).then(|| translate::run_info(run, catalogue))
-        })?;
+        let known = |run: RunId| partition.run(run).is_some() || partition.all_set_aside().contains_key(&run);
+        looking.through(id, kind, rows, &known, &mut |run| wanted(run).then(|| translate::run_info(run, catalogue)))?;
         parts.push(looking.found);
     }
     parts.push(in_memory(partition, catalogue, filter, &wanted));
-    let page = join(parts, filter.limit, most_bytes);
-    Ok(Found { runs: page.runs, until: page.next })
+    parts.push(set_aside(partition, tenant, filter));
+    Ok(merge(parts, filter.limit, most_bytes))
 }
 
 /// One page of what several searches found.
 pub(crate) fn join(parts: Vec<Found>, limit: usize, most_bytes: usize) -> RunPage {
+    let Found { entries, until: next, .. } = merge(parts, limit, most_bytes);
+    let (mut runs, mut damaged) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            Entry::Run(info) => runs.push(*info),
+            Entry::Damaged(run) => damaged.push(run),
+        }
+    }
+    RunPage { runs, damaged, next }
+}
+
+fn merge(parts: Vec<Found>, limit: usize, most_bytes: usize) -> Found {
     let until = parts.iter().filter_map(|part| part.until).min_by_key(|run| newest_first(*run));
-    let seen = |info: &RunInfo| until.is_none_or(|until| newest_first(info.run) <= newest_first(until));
-    let mut runs: Vec<_> = parts.into_iter().flat_map(|part| part.runs).filter(seen).collect();
-    runs.sort_by_key(|info| newest_first(info.run));
+    let unreadable = parts.iter().map(|part| part.unreadable).sum();
+    let seen = |entry: &Entry| until.is_none_or(|until| newest_first(entry.id()) <= newest_first(until));
+    let mut entries: Vec<_> = parts.into_iter().flat_map(|part| part.entries).filter(seen).collect();
+    entries.sort_by_key(|entry| newest_first(entry.id()));
     let mut bytes = 0;
-    let full = |info: &RunInfo| {
+    let full = |entry: &Entry| {
         let before = bytes;
-        bytes += info_bytes(info);
+        bytes += entry.bytes();
         before >= most_bytes
     };
-    let kept = runs.iter().position(full).unwrap_or(runs.len()).min(limit);
-    let cut = kept < runs.len();
-    runs.truncate(kept);
-    let next = if cut { runs.last().map(|last| last.run) } else { until };
-    RunPage { runs, next }
+    let kept = entries.iter().position(full).unwrap_or(entries.len()).min(limit);
+    let cut = kept < entries.len();
+    entries.truncate(kept);
+    let until = if cut { entries.last().map(Entry::id) } else { until };
+    Found { entries, unreadable, until }
 }
 
 /// What a run's values take in an answer.
@@ -99,46 +136,95 @@ impl<'f> Looking<'f> {
         Self { filter, left, found: Found::default() }
     }
 
+    /// `known`: memory knows better.
     fn through(
         &mut self,
         id: PartitionId,
         kind: RowKind,
         rows: &dyn Rows,
+        known: &dyn Fn(RunId) -> bool,
         shown: &mut dyn FnMut(&Run) -> Option<RunInfo>,
     ) -> Result<(), LaneError> {
         // Ids sort newest first, so a page begins right behind the last run of the page before.
         let mut after = self.filter.after.map(|run| stored::row_key(&RowName::ClosedRun(run)).1.into());
         loop {
-            let page = rows.scan(id, kind, after.as_ref(), limits::ROWS_PER_LOOK);
+            let page = rows.scan_past_damage(id, kind, after.as_ref(), limits::ROWS_PER_LOOK);
             let page = page.map_err(|source| LaneError::Read { partition: id, source })?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, row) in &page {
-                let (_, image) = stored::read_row(kind as u8, key, &row.value).map_err(|error| {
-                    let (name, what) = ("a run".to_owned(), error.to_string());
-                    LaneError::Row { partition: id, name, what }
-                })?;
-                let RowImage::Run(run) = image else { continue };
-                if self.take(run.id, row.value.len(), shown(&run)) {
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.last().clone());
+            for met in page {
+                let (run, bytes, entry) = match met {
+                    Met::Row(key, row) => match stored::read_row(kind as u8, &key, &row.value) {
+                        Ok((_, RowImage::Run(run))) => {
+                            let entry = if known(run.id) { None } else { shown(&run) };
+                            (run.id, row.value.len(), entry.map(|info| Entry::Run(Box::new(info))))
+                        }
+                        Ok(_) => unreachable!("the codec pairs kinds and images"),
+                        Err(error) => self.damaged(kind, &key, None, error.to_string(), known),
+                    },
+                    Met::Damaged { id, what } => self.damaged(kind, &id, None, what, known),
+                    Met::Unreadable { first, last, what } => self.damaged(kind, &first, Some(&last), what, known),
+                };
+                if self.take(run, bytes, entry) {
                     return Ok(());
                 }
             }
         }
     }
 
+    /// What a listing shows of rows that cannot be read: one, or all from one to another.
+    fn damaged(
+        &mut self,
+        kind: RowKind,
+        first: &[u8],
+        last: Option<&[u8]>,
+        what: String,
+        known: &dyn Fn(RunId) -> bool,
+    ) -> (RunId, usize, Option<Entry>) {
+        let (run, through) = (nearest_run(first), last.map(nearest_run));
+        if through.is_none() && known(run) {
+            return (run, 0, None);
+        }
+        self.found.unreadable += 1;
+        let damaged = DamagedRun { run, through, open: kind == RowKind::OpenRun, what };
+        (through.unwrap_or(run), 0, Some(Entry::Damaged(damaged)))
+    }
+
     /// One row was looked at; whether that is enough.
-    fn take(&mut self, run: RunId, row_bytes: usize, info: Option<RunInfo>) -> bool {
+    fn take(&mut self, run: RunId, row_bytes: usize, entry: Option<Entry>) -> bool {
         self.left.rows = self.left.rows.saturating_sub(1);
         self.left.row_bytes = self.left.row_bytes.saturating_sub(row_bytes);
-        if let Some(info) = info {
-            self.left.found_bytes = self.left.found_bytes.saturating_sub(info_bytes(&info));
-            self.found.runs.push(info);
+        if let Some(entry) = entry {
+            self.left.found_bytes = self.left.found_bytes.saturating_sub(entry.bytes());
+            self.found.entries.push(entry);
         }
         let Bounds { rows, row_bytes, found_bytes } = self.left;
-        let enough = self.found.runs.len() >= self.filter.limit || rows == 0 || row_bytes == 0 || found_bytes == 0;
+        let enough = self.found.entries.len() >= self.filter.limit || rows == 0 || row_bytes == 0 || found_bytes == 0;
         self.found.until = enough.then_some(run);
         enough
     }
+}
+
+/// The run whose id these bytes are, or would be if they were as many as one has.
+fn nearest_run(id: &[u8]) -> RunId {
+    let mut whole = [0; 20];
+    let known = id.len().min(whole.len());
+    whole[..known].copy_from_slice(&id[..known]);
+    match stored::row_name(RowKind::ClosedRun as u8, &whole) {
+        Ok(RowName::ClosedRun(run)) => run,
+        Ok(_) | Err(_) => unreachable!("20 bytes are a run's id"),
+    }
+}
+
+/// Runs whose state is lost: known by name.
+fn set_aside(partition: &Partition, tenant: &TenantId, filter: &ListRuns) -> Found {
+    let behind = |run: RunId| filter.after.is_none_or(|after| newest_first(run) > newest_first(after));
+    let all = partition.all_set_aside().iter();
+    let theirs = all.filter(|(run, aside)| behind(**run) && aside.tenant.as_ref().is_none_or(|owner| owner == tenant));
+    let entry = |(&run, aside): (&RunId, &engine::SetAside)| {
+        Entry::Damaged(DamagedRun { run, through: None, open: true, what: aside.why.clone() })
+    };
+    Found { entries: theirs.map(entry).collect(), unreadable: 0, until: None }
 }
 
 fn in_memory(partition: &Partition, catalogue: &Catalogue, filter: &ListRuns, wanted: &dyn Fn(&Run) -> bool) -> Found {
@@ -151,7 +237,8 @@ fn in_memory(partition: &Partition, catalogue: &Catalogue, filter: &ListRuns, wa
         }
     }
     let until = if found.len() < filter.limit { None } else { found.values().next_back().map(|run| run.id) };
-    Found { runs: found.values().map(|run| translate::run_info(run, catalogue)).collect(), until }
+    let info = |run: &&Run| Entry::Run(Box::new(translate::run_info(run, catalogue)));
+    Found { entries: found.values().map(info).collect(), unreadable: 0, until }
 }
 
 fn passes(run: &Run, tenant: &TenantId, filter: &ListRuns) -> bool {

@@ -37,6 +37,7 @@ pub mod retention;
 mod rocks;
 mod rocks_log;
 mod row_store;
+mod row_walk;
 mod rows;
 mod salvage;
 mod segment;
@@ -67,6 +68,6 @@ pub use record::{EventClass, OutputHeader, Record, RetentionClass, StoredRecord}
 pub use repair::{Loss, Repair};
 pub use retention::{DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 pub use rocks_log::{OpenReport, Options, RocksLog};
-pub use rows::{Row, RowChange, RowKey, RowKind, Rows};
+pub use rows::{Met, Row, RowChange, RowKey, RowKind, Rows};
 pub use space::{Change, Reserve, Space};
 pub use verify::{DamageFound, VerifyReport, verify, verify_with};

@@ -22,11 +22,11 @@ use crate::read_stream::{is_recent, read_stream};
 use crate::record::StoredRecord;
 use crate::recovery::{initial, recover};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
-use crate::row_store;
-use crate::rows::{Row, RowKey, RowKind, Rows};
+use crate::rows::{Met, Row, RowKey, RowKind, Rows};
 use crate::simulated_disk::SimulatedDisk;
 use crate::store::Store;
 use crate::watermark::Watermark;
+use crate::{row_store, row_walk};
 
 /// What a crash leaves of the writes that were not yet synced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -205,6 +205,11 @@ impl MemoryLog {
         self.key_of(partition, position).is_some_and(|key| self.machine.disk.flip_bit(Family::Log, &key.encode(), bit))
     }
 
+    /// Flips one bit of a durable row, as `flip_bit` does. `false`: there is no such row.
+    pub fn flip_row_bit(&self, partition: PartitionId, key: &RowKey, bit: usize) -> bool {
+        self.machine.disk.flip_bit(Family::Rows, &crate::keys::row_key(partition, key), bit)
+    }
+
     fn key_of(&self, partition: PartitionId, position: Position) -> Option<LogKey> {
         RETENTION_CLASSES.into_iter().find_map(|class| {
             let from = LogKey::chain_start(partition, class).encode();
@@ -372,5 +377,15 @@ impl Rows for MemoryLog {
         limit: usize,
     ) -> Result<Vec<(Bytes, Row)>, ReadError> {
         row_store::scan(&self.catalog, partition, kind, after, limit)
+    }
+
+    fn scan_past_damage(
+        &self,
+        partition: PartitionId,
+        kind: RowKind,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Met>, ReadError> {
+        row_walk::scan_past_damage(&self.catalog, partition, kind, after, limit)
     }
 }

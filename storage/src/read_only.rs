@@ -24,11 +24,11 @@ use crate::recovery::{recover, unopened};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rocks::RocksStore;
 use crate::rocks_log::OpenReport;
-use crate::row_store;
-use crate::rows::{Row, RowKey, RowKind, Rows};
+use crate::rows::{Met, Row, RowKey, RowKind, Rows};
 use crate::salvage::Salvage;
 use crate::store::Store;
 use crate::watermark;
+use crate::{row_store, row_walk};
 
 /// A running node may take a file away between the moment at which its name is read and that at which it is opened.
 const TRIES_WHILE_IN_USE: usize = 5;
@@ -196,5 +196,15 @@ impl Rows for ReadOnlyLog {
         limit: usize,
     ) -> Result<Vec<(Bytes, Row)>, ReadError> {
         row_store::scan(&self.catalog, partition, kind, after, limit)
+    }
+
+    fn scan_past_damage(
+        &self,
+        partition: PartitionId,
+        kind: RowKind,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Met>, ReadError> {
+        row_walk::scan_past_damage(&self.catalog, partition, kind, after, limit)
     }
 }

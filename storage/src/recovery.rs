@@ -13,7 +13,7 @@ use crate::partition_log::PartitionLog;
 use crate::quarantine::{self, Quarantined};
 use crate::recent::Recent;
 use crate::record::CHAINS;
-use crate::row_store;
+use crate::row_walk::{RowWalk, Step};
 use crate::segment::{ChainId, Segment, SegmentState};
 use crate::store::{Batch, Store, StoreError};
 use crate::tail_cut::{Cut, Tail, cut};
@@ -267,14 +267,16 @@ pub(crate) fn all_segments(store: &dyn Store, chain: ChainId) -> Result<Vec<Segm
 
 /// Rows follow the log they reflect through the same writes. One that is ahead of a log cut short came from a write
 /// after the damage: the disk broke its promise of order, and nothing of the rows can be trusted.
+/// A damaged row says nothing: whoever needs it finds that out.
 pub(crate) fn no_row_ahead(store: &dyn Store, partition: PartitionId, end: Position) -> Result<(), OpenError> {
     let place = format!("partition {partition}");
     let from = partition.value().to_be_bytes();
     let until = partition.value().checked_add(1).expect("there are at most 1,024 partitions").to_be_bytes();
-    let mut scan = store.scan(Family::Rows, &from, &until, 1 << 20);
-    while let Some((key, value)) = scan.next().map_err(store_error(&place))? {
-        let row = row_store::decode_row(&key, &value).map_err(damaged(&place))?;
-        if row.position > end {
+    let mut walk = RowWalk::new(store, from.to_vec(), until.to_vec(), 1 << 20);
+    while let Some(step) = walk.next().map_err(store_error(&place))? {
+        if let Step::Row(_, row) = step
+            && row.position > end
+        {
             let what = format!("a row reflects position {}, but the log ends at {end}", row.position);
             return Err(OpenError::Damaged { place, what });
         }

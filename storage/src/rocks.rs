@@ -225,10 +225,17 @@ impl RocksStore {
         }
     }
 
-    fn iterator(&self, family: Family, from: &[u8], until: Option<&[u8]>, expect_bytes: usize) -> RocksScan<'_> {
+    fn iterator(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        expect_bytes: usize,
+        checked: bool,
+    ) -> RocksScan<'_> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
-        options.set_verify_checksums(true);
+        options.set_verify_checksums(checked);
         if let Some(until) = until {
             options.set_iterate_upper_bound(until);
         }
@@ -270,7 +277,11 @@ impl Store for RocksStore {
     }
 
     fn scan<'a>(&'a self, family: Family, from: &[u8], until: &[u8], expect_bytes: usize) -> Box<dyn Scan + 'a> {
-        Box::new(self.iterator(family, from, Some(until), expect_bytes))
+        Box::new(self.iterator(family, from, Some(until), expect_bytes, true))
+    }
+
+    fn scan_unchecked<'a>(&'a self, family: Family, from: &[u8], until: &[u8]) -> Box<dyn Scan + 'a> {
+        Box::new(self.iterator(family, from, Some(until), 0, false))
     }
 
     fn drop_files(&self, family: Family, from: &[u8], until: &[u8]) -> Result<(), StoreError> {

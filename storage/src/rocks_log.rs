@@ -28,12 +28,12 @@ use crate::record::StoredRecord;
 use crate::recovery::{Recovered, history, initial, recover, store_error, unopened};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rocks::RocksStore;
-use crate::row_store;
-use crate::rows::{Row, RowKey, RowKind, Rows};
+use crate::rows::{Met, Row, RowKey, RowKind, Rows};
 use crate::salvage::Salvage;
 use crate::space::{Reserve, Space};
 use crate::store::Store;
 use crate::watermark::{self, Watermark, WatermarkFile};
+use crate::{row_store, row_walk};
 
 /// How to open a log. The defaults are meant for a node; tests make them small.
 #[derive(Clone)]
@@ -449,5 +449,15 @@ impl Rows for RocksLog {
         limit: usize,
     ) -> Result<Vec<(Bytes, Row)>, ReadError> {
         row_store::scan(&self.catalog, partition, kind, after, limit)
+    }
+
+    fn scan_past_damage(
+        &self,
+        partition: PartitionId,
+        kind: RowKind,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Met>, ReadError> {
+        row_walk::scan_past_damage(&self.catalog, partition, kind, after, limit)
     }
 }

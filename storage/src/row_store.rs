@@ -10,8 +10,9 @@ use crate::error::ReadError;
 use crate::keys::{Family, row_id, row_key, row_kind_end, row_kind_start};
 use crate::limits::ROW_ID_BYTES;
 use crate::read::Place;
+use crate::row_walk::{RowWalk, Step, behind};
 use crate::rows::{Row, RowChange, RowKey, RowKind};
-use crate::store::Batch;
+use crate::store::{Batch, StoreError};
 
 const VERSION: u8 = 1;
 
@@ -58,8 +59,23 @@ pub(crate) fn check_changes(changes: &[RowChange], end: Position) -> Result<(), 
 pub(crate) fn get(catalog: &Catalog, partition: PartitionId, key: &RowKey) -> Result<Option<Row>, ReadError> {
     let place = Place { partition, position: catalog.view(partition).acknowledged() };
     let key = row_key(partition, key);
-    let value = catalog.store.get(Family::Rows, &key).map_err(place.store())?;
-    value.map(|value| decode_row(&key, &value).map_err(place.damage())).transpose()
+    match catalog.store.get(Family::Rows, &key) {
+        Ok(value) => value.map(|value| decode_row(&key, &value).map_err(place.damage())).transpose(),
+        // It may be its neighbour that is damaged.
+        Err(error @ StoreError::Corrupt(_)) => match unchecked(catalog, &key) {
+            Some(row) => Ok(Some(row)),
+            None => Err(place.store()(error)),
+        },
+        Err(error @ StoreError::Io(_)) => Err(place.store()(error)),
+    }
+}
+
+/// A row that its own check vouches for, though the store does not.
+fn unchecked(catalog: &Catalog, key: &[u8]) -> Option<Row> {
+    match RowWalk::new(catalog.store.as_ref(), key.to_vec(), behind(key), 0).next() {
+        Ok(Some(Step::Row(found, row))) if found == key => Some(row),
+        _ => None,
+    }
 }
 
 pub(crate) fn scan(

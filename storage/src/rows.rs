@@ -53,6 +53,33 @@ pub enum RowChange {
     Delete(RowKey),
 }
 
+/// What a scan comes by when damage does not end it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Met {
+    Row(Bytes, Row),
+    /// The row with this id is there and its bytes are not those that were written.
+    Damaged {
+        id: Bytes,
+        what: String,
+    },
+    /// Nothing can be read from `first` up to `last`, both included: how many rows there were is not known.
+    Unreadable {
+        first: Bytes,
+        last: Bytes,
+        what: String,
+    },
+}
+
+impl Met {
+    /// Behind which id a scan goes on.
+    pub fn last(&self) -> &Bytes {
+        match self {
+            Self::Row(id, _) | Self::Damaged { id, .. } => id,
+            Self::Unreadable { last, .. } => last,
+        }
+    }
+}
+
 /// Reads rows. Writes go with `Log::append`, so that a row is never durable before what it reflects.
 /// A row appended but not yet durable may or may not be seen.
 pub trait Rows: Send + Sync + fmt::Debug {
@@ -66,4 +93,16 @@ pub trait Rows: Send + Sync + fmt::Debug {
         after: Option<&Bytes>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Row)>, ReadError>;
+
+    /// As `scan`, but damage is named and passed instead of ending it: for whoever can do without a row.
+    fn scan_past_damage(
+        &self,
+        partition: PartitionId,
+        kind: RowKind,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Met>, ReadError> {
+        let rows = self.scan(partition, kind, after, limit)?;
+        Ok(rows.into_iter().map(|(id, row)| Met::Row(id, row)).collect())
+    }
 }

@@ -5,26 +5,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use headwater_client::{Appending, Client, Code, Delivery, RunId, StartRun, StreamStart, SubscribeOptions};
+use headwater_client::{Appending, Client, Code, Delivery, StreamStart, SubscribeOptions};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use types::{PartitionCount, PartitionId, RoutingHash, TenantId};
 
-use crate::support::{Chance, Home, Http, Printed, ended, program, soon, stream};
+use crate::support::{Chance, Home, Http, Printed, program, soon, stream};
 use crate::verification::verify;
 
 /// Of one event, so that a segment of 1 MiB holds twenty of them.
 const FILL_BYTES: usize = 50_000;
 
 /// Letters that no compression makes shorter, so that they stand in the files as they are.
-fn fill(chance: &mut Chance, bytes: usize) -> String {
+pub(crate) fn fill(chance: &mut Chance, bytes: usize) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let letter = |draw: u64| char::from(LETTERS[usize::try_from(draw).expect("one of 64")]);
     (0..bytes).map(|_| letter(chance.between(0, 63))).collect()
 }
 
 /// Table files of RocksDB, in which sealed segments and old rows are, that hold these bytes, with the place.
-fn places(data: &Path, bytes: &[u8]) -> Vec<(PathBuf, usize)> {
+pub(crate) fn places(data: &Path, bytes: &[u8]) -> Vec<(PathBuf, usize)> {
     let files = fs::read_dir(data.join("log")).expect("a folder").map(|entry| entry.expect("an entry").path());
     let tables = files.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
     let find = |path: PathBuf| {
@@ -36,7 +36,7 @@ fn places(data: &Path, bytes: &[u8]) -> Vec<(PathBuf, usize)> {
 }
 
 /// Whether a table file belongs to this column family, by its own properties: there the name follows the number.
-fn is_of(table: &Path, family: &str) -> bool {
+pub(crate) fn is_of(table: &Path, family: &str) -> bool {
     const NUMBER: &[u8] = b"column.family.id";
     let content = fs::read(table).expect("a file");
     let at = content.windows(NUMBER.len()).rposition(|window| window == NUMBER).expect("a table has properties");
@@ -45,7 +45,7 @@ fn is_of(table: &Path, family: &str) -> bool {
     near.windows(name.len()).any(|window| window == name.as_bytes())
 }
 
-fn flip(path: &Path, at: usize) {
+pub(crate) fn flip(path: &Path, at: usize) {
     let mut content = fs::read(path).expect("a file");
     content[at] ^= 1;
     fs::write(path, content).expect("written");
@@ -68,7 +68,7 @@ async fn write(client: &Client, name: &str, events: &[Value]) {
     client.append(&name, Appending::json(body)).await.expect("appended");
 }
 
-async fn metric(home: &Home, name: &str) -> u64 {
+pub(crate) async fn metric(home: &Home, name: &str) -> u64 {
     let metrics = Http::to(home.admin).text("/metrics").await;
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("{name} is missing: {metrics}")).parse().expect("a count")
@@ -268,54 +268,5 @@ async fn who_accepts_a_loss_is_told_what_it_is_asked_and_given_a_new_history() {
         }
     };
     assert_eq!(soon("word of another history", told).await, Code::OtherHistory);
-    assert!(node.stop().await.success(), "{}", home.log());
-}
-
-const KEEP: &str = r"
-document: { dsl: '1.0.3', namespace: default, name: keep, version: '1.0.0' }
-do:
-  - it:
-      set: { done: true }
-";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_row_refuses_whoever_asks_for_it_and_nobody_else() {
-    let mut chance = Chance::from_environment().named("row");
-    let home = Home::new().set("node.partitions", "1");
-    let node = home.start().await;
-    let client = home.client();
-    client.register_workflow(KEEP).await.expect("registered");
-    let mut runs: Vec<(RunId, String)> = Vec::new();
-    for _ in 0..8 {
-        let input = fill(&mut chance, 40_000);
-        let started = client.start_run(&StartRun::new("keep").input(json!(input))).await.expect("started");
-        ended(&client, started.run).await;
-        runs.push((started.run, input));
-    }
-    assert!(node.stop().await.success(), "{}", home.log());
-
-    let (run, input) = &runs[4];
-    let of_row = |(table, _): &(PathBuf, usize)| is_of(table, "rows");
-    let rows: Vec<_> = places(home.data(), &input.as_bytes()[..64]).into_iter().filter(of_row).collect();
-    assert!(!rows.is_empty(), "the closed run's row is in a table of RocksDB");
-    for (table, at) in rows {
-        flip(&table, at + 200);
-    }
-
-    let mut node = home.start().await;
-    let http = Http::to(home.listen);
-    for _ in 0..2 {
-        http.get(&format!("/v1/runs/{run}")).await.refuses(500, "damaged");
-        http.get(&format!("/v1/streams/runs/{run}?offset=-1")).await.refuses(500, "damaged");
-    }
-    home.program().run(["run", "show", &run.to_string()]).await.exits(4).says(&["damaged", "log verify"]);
-    assert!(metric(&home, "headwater_unreadable_rows_total").await >= 4);
-    // The node lives, and everybody else is served.
-    assert!(node.is_up());
-    for (other, input) in runs.iter().filter(|(other, _)| other != run) {
-        assert_eq!(client.run(*other).await.expect("it is there").input, json!(input));
-    }
-    let started = client.start_run(&StartRun::new("keep").input(json!("new"))).await.expect("started");
-    assert_eq!(ended(&client, started.run).await.status, "completed");
     assert!(node.stop().await.success(), "{}", home.log());
 }

@@ -26,18 +26,24 @@ async fn append(home: &Home, name: &str, from: usize, count: usize) {
     }
 }
 
+/// A stream with 200 events, 10 MB. Gives the cursor of its beginning.
+async fn long_stream(home: &Home) -> types::Cursor {
+    let client = home.client();
+    client.create_stream(&stream("agent-1/tokens"), None).await.expect("created");
+    append(home, "agent-1/tokens", 0, 4).await;
+    let first = client.read_stream(&stream("agent-1/tokens"), StreamStart::Begin, false).await.expect("read");
+    append(home, "agent-1/tokens", 4, 196).await;
+    types::Cursor { next: types::Offset::ZERO, ..first.next }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_of_dropped_events_are_told_which_and_go_on() {
     let home = small();
     let node = home.start().await;
     let (client, http) = (home.client(), Http::to(home.listen));
-    client.create_stream(&stream("agent-1/tokens"), None).await.expect("created");
-    append(&home, "agent-1/tokens", 0, 4).await;
-    let first = client.read_stream(&stream("agent-1/tokens"), StreamStart::Begin, false).await.expect("read");
-    let begin = types::Cursor { next: types::Offset::ZERO, ..first.next };
-    append(&home, "agent-1/tokens", 4, 196).await;
+    let begin = long_stream(&home).await;
     let path = format!("/v1/streams/agent-1/tokens?offset={begin}");
-    // 10 MB were appended, 3 MiB are kept in segments of 1 MiB.
+    // 3 MiB are kept in segments of 1 MiB.
     let asked = async {
         loop {
             let answer = http.get(&path).await;
@@ -94,11 +100,7 @@ async fn a_tenant_keeps_no_more_than_it_may_whatever_the_age() {
         .set("storage.retention.check_ms", "50");
     let node = home.start().await;
     let (client, http) = (home.client(), Http::to(home.listen));
-    client.create_stream(&stream("agent-1/tokens"), None).await.expect("created");
-    append(&home, "agent-1/tokens", 0, 4).await;
-    let first = client.read_stream(&stream("agent-1/tokens"), StreamStart::Begin, false).await.expect("read");
-    let begin = types::Cursor { next: types::Offset::ZERO, ..first.next };
-    append(&home, "agent-1/tokens", 4, 196).await;
+    let begin = long_stream(&home).await;
     let path = format!("/v1/streams/agent-1/tokens?offset={begin}");
     // Segments hold some twenty events: sixty stay in sealed ones, and some in the one that grows.
     let asked = async {

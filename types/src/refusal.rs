@@ -41,6 +41,8 @@ pub enum Code {
     LogTruncated,
     /// What is asked for is damaged on disk; it is not served.
     Damaged,
+    /// The run's state is lost: it takes nothing but being given up, by cancelling it.
+    RunDamaged,
     ProducerFenced,
     ProducerGap,
     SequenceConflict,
@@ -89,6 +91,7 @@ impl Code {
             Self::Trimmed => "trimmed",
             Self::LogTruncated => "log_truncated",
             Self::Damaged => "damaged",
+            Self::RunDamaged => "run_damaged",
             Self::ProducerFenced => "producer_fenced",
             Self::ProducerGap => "producer_gap",
             Self::SequenceConflict => "sequence_conflict",

@@ -46,6 +46,9 @@ pub(crate) fn decide(partition: &Partition, command: &Command, now: Timestamp) -
 }
 
 fn choose(partition: &Partition, command: &Command, now: Timestamp) -> Outcome {
+    if let Some(decided) = partition.decide_set_aside(command) {
+        return decided;
+    }
     match command {
         Command::RegisterWorkflow { tenant, name, hash, source } => {
             register_workflow::decide(partition, tenant, name, *hash, source, now)

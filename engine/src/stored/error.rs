@@ -46,6 +46,20 @@ pub enum StoredError {
 }
 
 impl StoredError {
+    /// Whether the bytes are not those that were written; else this program does not know what they say.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::UnknownSchema(_) | Self::UnknownKind(_) | Self::UnknownVersion { .. } | Self::UnknownRun(_) => false,
+            Self::Length { .. }
+            | Self::Checksum { .. }
+            | Self::Body { .. }
+            | Self::Invalid { .. }
+            | Self::Header { .. }
+            | Self::RowId { .. }
+            | Self::Misplaced { .. } => true,
+        }
+    }
+
     pub(super) fn invalid(what: &'static str, why: &dyn Display) -> Self {
         Self::Invalid { what, why: why.to_string() }
     }

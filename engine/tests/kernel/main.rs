@@ -13,6 +13,7 @@ mod limits;
 mod model;
 mod producers;
 mod random;
+mod rebuild;
 mod replay;
 mod retention;
 mod retries;

@@ -10,7 +10,7 @@ use axum::routing::get;
 use types::Code;
 
 use super::Shared;
-use crate::backend::Backend;
+use crate::backend::{Backend, Damage};
 use crate::error::Problem;
 use crate::gateway::Gateway;
 use crate::metrics::{Registry, TextEncoder};
@@ -21,16 +21,23 @@ pub(super) fn add<B: Backend>(router: Router<Arc<Gateway<B>>>) -> Router<Arc<Gat
 
 /// It lives, and says so also where somebody should look at it.
 async fn health<B: Backend>(State(gateway): Shared<B>) -> String {
-    healthy(gateway.quarantined())
+    healthy(gateway.damage())
 }
 
-fn healthy(quarantined: u64) -> String {
-    let segments = match quarantined {
-        0 => return "ok\n".to_owned(),
-        1 => "1 damaged segment is".to_owned(),
-        more => format!("{more} damaged segments are"),
+fn healthy(damage: Damage) -> String {
+    let Damage { segments, runs, definitions } = damage;
+    let are = |number: u64, what: &str| match number {
+        0 => None,
+        1 => Some(format!("1 damaged {what} is")),
+        more => Some(format!("{more} damaged {what}s are")),
     };
-    format!("ok, but {segments} quarantined and not served: see `headwater log segments`\n")
+    let told = [
+        are(segments, "segment").map(|they| format!("{they} quarantined and not served: see `headwater log segments`")),
+        are(runs, "run").map(|they| format!("{they} set aside: see `headwater run list --status damaged`")),
+        are(definitions, "definition").map(|they| format!("{they} to be registered again: the node's log names them")),
+    ];
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    if told.is_empty() { "ok\n".to_owned() } else { format!("ok, but {}\n", told.join("; ")) }
 }
 
 async fn ready<B: Backend>(State(gateway): Shared<B>) -> Result<&'static str, Problem> {
@@ -47,15 +54,23 @@ pub(super) fn metrics(registry: &Registry) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use super::healthy;
+    use super::{Damage, healthy};
 
     #[test]
     fn damage_is_told_by_a_node_that_lives() {
-        assert_eq!(healthy(0), "ok\n");
-        assert_eq!(
-            healthy(1),
-            "ok, but 1 damaged segment is quarantined and not served: see `headwater log segments`\n"
+        let check = |segments, runs, definitions, expect: &str| {
+            assert_eq!(healthy(Damage { segments, runs, definitions }), expect);
+        };
+        check(0, 0, 0, "ok\n");
+        check(1, 0, 0, "ok, but 1 damaged segment is quarantined and not served: see `headwater log segments`\n");
+        check(0, 2, 0, "ok, but 2 damaged runs are set aside: see `headwater run list --status damaged`\n");
+        check(
+            7,
+            1,
+            3,
+            "ok, but 7 damaged segments are quarantined and not served: see `headwater log segments`; 1 damaged run is \
+             set aside: see `headwater run list --status damaged`; 3 damaged definitions are to be registered again: the \
+             node's log names them\n",
         );
-        assert!(healthy(7).starts_with("ok, but 7 damaged segments are quarantined"));
     }
 }

@@ -16,7 +16,8 @@ use super::body::{answer, created, json, payload, payload_json, read};
 use super::workflows::info_json;
 use crate::auth;
 use crate::backend::{
-    Backend, CancelRun, ListRuns, RUN_STATUSES, Read, RunAccepted, RunInfo, SignalRun, StartRun, WorkflowRef,
+    Backend, CancelRun, DamagedRun, ListRuns, RUN_STATUSES, Read, RunAccepted, RunInfo, SignalRun, StartRun,
+    WorkflowRef,
 };
 use crate::error::Problem;
 use crate::gateway::Gateway;
@@ -152,12 +153,34 @@ pub(super) async fn list<B: Backend>(
     let filter = ListRuns { workflow: query.workflow, status: query.status, after, limit };
     let page = gateway.backend.runs(&auth::principal().tenant, filter).await?;
     let runs: Vec<_> = page.runs.iter().map(RunJson::from).collect();
-    Ok(answer(StatusCode::OK, &PageJson { runs, next: page.next }))
+    let damaged: Vec<_> = page.damaged.iter().map(DamagedJson::from).collect();
+    Ok(answer(StatusCode::OK, &PageJson { runs, damaged, next: page.next }))
+}
+
+/// A run that can only be named.
+#[derive(Serialize)]
+struct DamagedJson<'a> {
+    run: RunId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<RunId>,
+    damaged: bool,
+    code: Code,
+    what: &'a str,
+}
+
+impl<'a> From<&'a DamagedRun> for DamagedJson<'a> {
+    fn from(damaged: &'a DamagedRun) -> Self {
+        let DamagedRun { run, through, open, what } = damaged;
+        let code = if *open { Code::RunDamaged } else { Code::Damaged };
+        Self { run: *run, through: *through, damaged: true, code, what }
+    }
 }
 
 #[derive(Serialize)]
 struct PageJson<'a> {
     runs: Vec<RunJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<DamagedJson<'a>>,
     next: Option<RunId>,
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use gateway::backend::{
-    Answer, Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, ListRuns, Pin,
+    Answer, Append, Appended, AttachWorker, Backend, CancelRun, Chunk, ChunkTaken, CreateStream, Damage, ListRuns, Pin,
     PollWorker, Producer, Read, ReadReply, RegisterWorkflow, RunAccepted, RunInfo, RunPage, SignalAccepted, SignalRun,
     StartRun, StepResult, StreamCreated, StreamInfo, WorkerPush, WorkflowInfo, WorkflowRef, WorkflowRegistered,
     WorkflowSource,
@@ -505,7 +505,7 @@ impl Backend for Fake {
         let more = runs.len() > filter.limit;
         runs.truncate(filter.limit);
         let next = if more { runs.last().map(|run| run.run) } else { None };
-        std::future::ready(Ok(RunPage { runs, next }))
+        std::future::ready(Ok(RunPage { runs, damaged: Vec::new(), next }))
     }
 
     fn attach_worker(&self, _: &TenantId, request: AttachWorker) -> impl Answer<Vec<(String, HeldStatus)>> {
@@ -586,8 +586,8 @@ impl Backend for Fake {
         self.state().durability
     }
 
-    fn quarantined(&self) -> u64 {
-        0
+    fn damage(&self) -> Damage {
+        Damage::default()
     }
 }
 

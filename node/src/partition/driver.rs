@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::{Answer, Command, Effect, Partition};
 use storage::{AppendBatch, AppendError};
-use types::{Code, PartitionId, Position, Refusal, RunId};
+use types::{Code, PartitionId, Position, Refusal, RunId, Timestamp};
 
 use super::host::Host;
 use super::lane::{Lane, LaneError, Leaving};
@@ -66,6 +66,9 @@ pub(crate) struct Driver {
     deferred: Vec<(PartitionId, Box<Command>)>,
     /// Long derivations that are to go on, in the order in which they were cut.
     owed: VecDeque<(PartitionId, RunId)>,
+    /// What the node owes itself and needs something that cannot be read just now, with when to try again. Bounded like
+    /// the notices it came by.
+    stuck: Vec<(Timestamp, PartitionId, Box<Command>)>,
     stopping: bool,
     failed: bool,
 }
@@ -76,7 +79,16 @@ impl Driver {
         mailbox: Arc<Mailbox<Request, Notice>>,
         lanes: BTreeMap<PartitionId, Lane<Release>>,
     ) -> Self {
-        Self { host, mailbox, lanes, deferred: Vec::new(), owed: VecDeque::new(), stopping: false, failed: false }
+        Self {
+            host,
+            mailbox,
+            lanes,
+            deferred: Vec::new(),
+            owed: VecDeque::new(),
+            stuck: Vec::new(),
+            stopping: false,
+            failed: false,
+        }
     }
 
     /// Runs until the mailbox is stopped and all that was taken is durable, then leaves a checkpoint. Once it is
@@ -122,6 +134,11 @@ impl Driver {
 
     /// Takes up what had to wait for room on the disk.
     fn catch_up(&mut self) -> Result<(), LaneError> {
+        if !self.stuck.is_empty() {
+            let now = self.host.now();
+            let due = self.stuck.extract_if(.., |(when, ..)| *when <= now);
+            self.deferred.extend(due.map(|(_, partition, command)| (partition, command)));
+        }
         if self.deferred.is_empty() || !self.may_write() {
             return Ok(());
         }
@@ -169,7 +186,9 @@ impl Driver {
         if let Command::ContinueRun { run } = *command {
             self.owed.push_back((partition, run));
         } else if self.may_write() {
-            self.decide(partition, &command, |_, _| None)?;
+            if !self.decide(partition, &command, |_, _| None)? {
+                self.stuck.push((self.later(), partition, command));
+            }
             self.flush(partition);
         } else {
             self.deferred.push((partition, command));
@@ -231,6 +250,7 @@ impl Driver {
     ) -> Result<bool, LaneError> {
         let (host, now) = (self.host.clone(), self.host.now());
         let lane = self.lane(partition);
+        let aside = lane.partition().all_set_aside().len();
         host.metrics.commands.inc();
         let mut decided = true;
         match lane.prefetch(command, host.rows.as_ref(), &host.catalogue) {
@@ -238,15 +258,22 @@ impl Driver {
                 host.metrics.rejections.inc_by(u64::from(outcome.is_err()));
                 answer(state, outcome.map_err(|rejection| translate::refusal(&rejection)))
             }),
-            Err(error @ (LaneError::Read { .. } | LaneError::Row { .. })) => {
+            Err(
+                error @ (LaneError::Read { .. }
+                | LaneError::Row { .. }
+                | LaneError::Newer { .. }
+                | LaneError::Program { .. }),
+            ) => {
                 decided = false;
                 host.note_unreadable(&error);
                 if let Some(refused) = answer(lane.partition(), Err(translate::unreadable(&error))) {
                     lane.tell(|_| refused);
                 }
             }
-            Err(error @ (LaneError::Fold { .. } | LaneError::Program { .. })) => return Err(error),
+            Err(error @ LaneError::Fold { .. }) => return Err(error),
         }
+        let given_up = aside - self.lane(partition).partition().all_set_aside().len();
+        host.metrics.runs_set_aside.sub(i64::try_from(given_up).expect("few enough to count"));
         self.note_memory(partition);
         if self.lane(partition).is_full() {
             self.flush(partition);
@@ -282,10 +309,18 @@ impl Driver {
         }
         for _ in 0..limits::CONTINUES_PER_TURN {
             let Some((partition, run)) = self.owed.pop_front() else { break };
-            self.decide(partition, &Command::ContinueRun { run }, |_, _| None)?;
+            let command = Command::ContinueRun { run };
+            if !self.decide(partition, &command, |_, _| None)? {
+                self.stuck.push((self.later(), partition, Box::new(command)));
+            }
             self.flush(partition);
         }
         Ok(())
+    }
+
+    /// When what cannot be read is tried again.
+    fn later(&self) -> Timestamp {
+        self.host.now().plus_millis(limits::UNREADABLE_PAUSE_MS)
     }
 
     /// Closed runs, and idle ones when memory is short, leave that of quiet partitions as well.
@@ -368,6 +403,7 @@ const fn frees_room(command: &Command) -> bool {
 fn release(host: &Arc<Host>, mailbox: &Mailbox<Request, Notice>, partition: PartitionId, leaving: Leaving<Release>) {
     for definition in leaving.definitions {
         host.catalogue.publish(&definition);
+        host.registered_again(&definition.name);
     }
     host.fanout.publish(partition, &leaving.moved);
     let mut outside = Vec::new();

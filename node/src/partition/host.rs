@@ -1,8 +1,10 @@
 //! What all drivers of a node share: the log, the definitions, and where effects and news go.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use engine::DefinitionName;
 use storage::{Log, RocksLog, Rows, Space};
 use tokio::sync::watch;
 use types::{Durability, History, PartitionCount, PartitionId, Timestamp};
@@ -39,6 +41,8 @@ pub(crate) struct Host {
     /// Where a read tells that it met damage. Set once at the start.
     pub(crate) suspicions: OnceLock<Sender<Word>>,
     pub(crate) state: StateMemory,
+    /// Definitions whose rows were damaged and could not be made again.
+    pub(crate) lost_definitions: Mutex<BTreeSet<String>>,
     /// Why the node has to stop.
     pub(crate) fatal: watch::Sender<Option<String>>,
 }
@@ -48,6 +52,14 @@ impl Host {
     pub(crate) fn note_unreadable(&self, error: &LaneError) {
         self.metrics.unreadable.inc();
         tracing::error!(%error, "what was asked for cannot be read; the asker is refused, the node goes on");
+    }
+
+    /// A definition that was lost is known again.
+    pub(crate) fn registered_again(&self, name: &DefinitionName) {
+        let mut lost = self.lost_definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost.remove(&crate::recovery::definition_text(name)) {
+            self.metrics.definitions_lost.dec();
+        }
     }
 
     pub(crate) fn fanout(&self) -> &Fanout {

@@ -77,6 +77,9 @@ pub enum LaneError {
     Fold { partition: PartitionId, position: Position, what: String },
     #[error("partition {partition}: the row of {name} is damaged: {what}")]
     Row { partition: PartitionId, name: String, what: String },
+    /// Sound bytes that this program is too old for.
+    #[error("partition {partition}: the row of {name} cannot be read: {what}")]
+    Newer { partition: PartitionId, name: String, what: String },
     #[error("partition {partition}: definition {hash} is not known, though a run uses it")]
     Program { partition: PartitionId, hash: WorkflowHash },
 }
@@ -105,6 +108,9 @@ pub struct Lane<R> {
     /// When room was last sought because it was time for that.
     sought: Timestamp,
     limits: LaneLimits,
+    /// Rows that were damaged were made again and are not written yet.
+    mended: bool,
+    lost_definitions: Vec<String>,
 }
 
 impl<R> Lane<R> {
@@ -117,8 +123,7 @@ impl<R> Lane<R> {
         limits: LaneLimits,
     ) -> Result<Self, LaneError> {
         let end = log.bounds(id).end;
-        crate::recovery::load_rows(id, &mut partition, rows, limits.open_bytes)?;
-        let folded = crate::recovery::fold(id, &mut partition, log, rows, end)?;
+        let recovered = crate::recovery::recover(id, &mut partition, log, rows, limits.open_bytes, end)?;
         Ok(Self {
             id,
             partition,
@@ -126,7 +131,7 @@ impl<R> Lane<R> {
             unflushed: Vec::new(),
             unflushed_bytes: 0,
             flushed: end,
-            since_checkpoint: folded,
+            since_checkpoint: if recovered.mended { limits.records_per_checkpoint } else { recovered.folded },
             checkpointed: end,
             closed_since: None,
             fetched: Vec::new(),
@@ -134,12 +139,19 @@ impl<R> Lane<R> {
             open_bytes_kept: 0,
             sought: Timestamp::ZERO,
             limits,
+            mended: recovered.mended,
+            lost_definitions: recovered.lost_definitions,
         })
     }
 
     /// Says whether memory is short.
     pub fn press(&mut self, pressed: bool) {
         self.pressed = pressed;
+    }
+
+    /// Definitions whose rows were damaged and could not be made again.
+    pub fn lost_definitions(&self) -> &[String] {
+        &self.lost_definitions
     }
 
     pub fn id(&self) -> PartitionId {
@@ -309,7 +321,7 @@ impl<R> Lane<R> {
     /// A checkpoint for which closed runs have waited for so long that it is worth its rows, or that lets idle ones go.
     pub fn overdue_checkpoint(&mut self, now: Timestamp) -> Option<AppendBatch> {
         let waited = self.closed_since.is_some_and(|since| now.millis_since(since) >= limits::CLOSED_KEPT_MS);
-        (waited || self.wants_room() || self.seeks_room(now)).then(|| self.checkpoint())
+        (waited || self.mended || self.wants_room() || self.seeks_room(now)).then(|| self.checkpoint())
     }
 
     /// Runs become idle without a byte more being held, so what was in vain is tried again.
@@ -350,7 +362,7 @@ impl<R> Lane<R> {
     }
 
     fn checkpoint_rows(&mut self) -> Vec<RowChange> {
-        (self.since_checkpoint, self.closed_since) = (0, None);
+        (self.since_checkpoint, self.closed_since, self.mended) = (0, None, false);
         if self.gate.durable_end() > self.checkpointed {
             // A record behind the last checkpoint is durable, so its rows are too, also when they went alone: what it
             // wrote can be read back, and memory may forget it.

@@ -66,6 +66,10 @@ pub(crate) enum AttemptView {
 impl Query {
     /// Looks, and holds the answer at the lane's gate. A row that cannot be read is an answer too.
     pub(crate) fn look(self, lane: &mut Lane<Release>, host: &Arc<Host>) {
+        if let Some(refusal) = self.of_set_aside(lane.partition()) {
+            let refuse = self.refuse(refusal);
+            return lane.tell(|_| refuse);
+        }
         let needs = self.needs(lane.partition());
         if let Err(error) = lane.prepare(&needs, host.rows.as_ref()) {
             host.note_unreadable(&error);
@@ -74,6 +78,20 @@ impl Query {
         }
         let (id, host) = (lane.id(), host.clone());
         lane.tell(move |partition| self.answer(id, partition, host));
+    }
+
+    /// Why nothing can be said of a run whose state is lost.
+    fn of_set_aside(&self, partition: &Partition) -> Option<Refusal> {
+        let (tenant, run) = match self {
+            Self::Follow { key, .. } => (Some(&key.tenant), key.name.run()?),
+            Self::Run { tenant, run, .. } => (Some(tenant), *run),
+            Self::Functions { run, .. } => (None, *run),
+            // Nobody holds an attempt of it.
+            Self::Runs { .. } | Self::KeptRuns { .. } | Self::Attempt { .. } => return None,
+        };
+        let aside = partition.all_set_aside().get(&run)?;
+        let theirs = tenant.is_none_or(|tenant| aside.tenant.as_ref().is_none_or(|owner| owner == tenant));
+        theirs.then(|| translate::refusal(&aside.rejection(run)))
     }
 
     fn needs(&self, partition: &Partition) -> Vec<Need> {
@@ -109,6 +127,12 @@ impl Query {
                 let partitions = host.partitions().get() as usize;
                 let most_bytes = (limits::LISTED_BYTES / partitions).max(limits::LISTED_LEAST_BYTES);
                 let found = crate::run_list::search(id, partition, rows, &host.catalogue, &tenant, &filter, most_bytes);
+                if let Ok(found) = &found
+                    && found.unreadable > 0
+                {
+                    host.metrics.unreadable.inc_by(found.unreadable);
+                    tracing::error!(partition = %id, rows = found.unreadable, "a listing came by damaged rows and names them");
+                }
                 let page = found.map_err(|error| {
                     host.note_unreadable(&error);
                     translate::unreadable(&error)

@@ -44,8 +44,8 @@ pub(super) fn rewrite(old: &ReadOnlyLog, new: &dyn Log, owners: &Owners) -> Resu
     let mut target = Target::new(new, owners);
     for partition in old.partitions().partitions() {
         let mut state = Partition::new(PartitionConfig::new([0; 32]));
-        recovery::load_rows(partition, &mut state, old, limits::OPEN_BYTES)?;
-        recovery::fold(partition, &mut state, old, old, old.bounds(partition).end)?;
+        let end = old.bounds(partition).end;
+        recovery::recover(partition, &mut state, old, old, limits::OPEN_BYTES, end)?;
         let mut newer = Newer::new();
         for (name, image) in state.take_dirty() {
             newer.insert(stored::row_key(&name), (name, image));

@@ -22,6 +22,7 @@ pub(crate) fn refusal(rejection: &Rejection) -> Refusal {
         | Rejection::TooManyDefinitions(_)
         | Rejection::RunNotFound(_)
         | Rejection::RunClosed(_)
+        | Rejection::RunDamaged { .. }
         | Rejection::RunExists(_)
         | Rejection::TooLarge { .. }
         | Rejection::TooMany { .. }
@@ -50,6 +51,7 @@ const fn code(rejection: &Rejection) -> Code {
         Rejection::BeyondEnd { .. } => Code::LogTruncated,
         Rejection::RunNotFound(_) => Code::RunNotFound,
         Rejection::RunClosed(_) => Code::RunClosed,
+        Rejection::RunDamaged { .. } => Code::RunDamaged,
         Rejection::RunExists(_) | Rejection::IdempotencyConflict { .. } => Code::IdempotencyConflict,
         Rejection::TooLarge { .. } | Rejection::TooMany { .. } => Code::TooLarge,
         Rejection::NotJson { .. } | Rejection::Invalid(_) | Rejection::NotStreaming { .. } => Code::InvalidInput,
@@ -75,7 +77,9 @@ pub(crate) fn unreadable(error: &LaneError) -> Refusal {
             Code::Damaged,
             format!("{error}; `headwater log verify` lists all damage, and a backup restores it"),
         ),
-        LaneError::Fold { .. } | LaneError::Program { .. } => Refusal::new(Code::Internal, error.to_string()),
+        // Its row was damaged and could not be made again.
+        LaneError::Program { .. } => Refusal::new(Code::Damaged, format!("{error}; register it again")),
+        LaneError::Newer { .. } | LaneError::Fold { .. } => Refusal::new(Code::Internal, error.to_string()),
     }
 }
 

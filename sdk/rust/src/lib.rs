@@ -34,8 +34,8 @@ mod worker;
 pub use client::Client;
 pub use error::Error;
 pub use http::{
-    AppendedAt, Appending, ListRuns, Page, Problem, RunPage, RunStarted, RunView, Stamp, StartRun, StreamState,
-    WorkflowRegistered, WorkflowSource, WorkflowView,
+    AppendedAt, Appending, DamagedRun, ListRuns, Page, Problem, RunPage, RunStarted, RunView, Stamp, StartRun,
+    StreamState, WorkflowRegistered, WorkflowSource, WorkflowView,
 };
 pub use producer::{Appended, Pending, Producer, ProducerOptions};
 pub use protocol::{ChunkSource, EndStatus, Event, Failure};

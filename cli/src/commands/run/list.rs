@@ -1,14 +1,15 @@
 //! `headwater run list` and `show`.
 
 use clap::Args;
-use headwater_client::{ListRuns, RunId, RunView};
+use headwater_client::{DamagedRun, ListRuns, RunId, RunView};
 
 use super::Context;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Style};
 
 /// As a run's view says it.
-const STATUSES: [&str; 7] = ["running", "waiting", "completed", "failed", "cancelling", "cancelled", "terminated"];
+const STATUSES: [&str; 8] =
+    ["running", "waiting", "completed", "failed", "cancelling", "cancelled", "terminated", "damaged"];
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -32,19 +33,24 @@ pub(super) async fn run(arguments: List, context: &Context) -> Result<Exit, Fail
     let mut list = ListRuns { workflow, status, after, limit: Some(limit) };
     let mut page = context.client.runs(&list).await?;
     // The node may give fewer at a time than there are: a page is bounded in bytes and in what is looked at for it.
-    while page.runs.len() < limit
+    while page.runs.len() + page.damaged.len() < limit
         && let Some(next) = page.next
     {
-        list = ListRuns { after: Some(next), limit: Some(limit - page.runs.len()), ..list };
+        list = ListRuns { after: Some(next), limit: Some(limit - page.runs.len() - page.damaged.len()), ..list };
         let more = context.client.runs(&list).await?;
         page.runs.extend(more.runs);
+        page.damaged.extend(more.damaged);
         page.next = more.next;
     }
     if context.json {
         render::json(&page)?;
         return Ok(Exit::Done);
     }
-    let rows = page.runs.iter().map(row).collect();
+    let runs = page.runs.iter().map(|view| (view.run, row(view)));
+    let damaged = page.damaged.iter().map(|run| (run.run, damaged_row(run)));
+    let mut rows: Vec<_> = runs.chain(damaged).collect();
+    rows.sort_by_key(|(run, _)| std::cmp::Reverse((run.ulid(), run.routing_hash())));
+    let rows = rows.into_iter().map(|(_, row)| row).collect();
     render::table(["run", "workflow", "status", "started", "now"], rows, "no runs")?;
     if let Some(next) = page.next {
         render::notice(format!("more: --after {next}"));
@@ -60,6 +66,14 @@ fn row(view: &RunView) -> [String; 5] {
     };
     let workflow = format!("{}@{}", view.workflow.name, view.workflow.version);
     [view.run.to_string(), workflow, view.status.clone(), render::when(&view.started), render::clip(&now, 60)]
+}
+
+fn damaged_row(damaged: &DamagedRun) -> [String; 5] {
+    let what = match damaged.through {
+        Some(through) => format!("and others down to {through}: {}", damaged.what),
+        None => damaged.what.clone(),
+    };
+    [damaged.run.to_string(), "?".to_owned(), "damaged".to_owned(), "?".to_owned(), render::clip(&what, 80)]
 }
 
 pub(super) fn reason(error: &serde_json::Value) -> String {

@@ -8,6 +8,6 @@ mod streams;
 mod workflows;
 
 pub use problem::Problem;
-pub use runs::{ListRuns, RunPage, RunStarted, RunView, StartRun};
+pub use runs::{DamagedRun, ListRuns, RunPage, RunStarted, RunView, StartRun};
 pub use streams::{AppendedAt, Appending, Page, Stamp, StreamState};
 pub use workflows::{WorkflowRegistered, WorkflowSource, WorkflowView};

@@ -82,7 +82,24 @@ pub struct ListRuns {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunPage {
     pub runs: Vec<RunView>,
+    /// Runs that the node can only name, in the same order: what is asked for may be among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<DamagedRun>,
     pub next: Option<RunId>,
+}
+
+/// A run that is damaged on the node's disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedRun {
+    pub run: RunId,
+    /// Where not even names can be read: all runs from `run` to this one, in the order of the listing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<RunId>,
+    /// Always true: it tells such an entry from a run.
+    pub damaged: bool,
+    /// `run_damaged`: it was open and is set aside until it is given up, by cancelling it. `damaged`: it was closed.
+    pub code: String,
+    pub what: String,
 }
 
 #[derive(Deserialize)]

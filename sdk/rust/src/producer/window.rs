@@ -286,6 +286,7 @@ impl Line {
             | Code::Trimmed
             | Code::LogTruncated
             | Code::Damaged
+            | Code::RunDamaged
             | Code::SequenceConflict
             | Code::StaleAttempt
             | Code::ForgedToken

@@ -168,7 +168,9 @@ impl Held {
     /// Something of it was not taken: now, or for good.
     pub(super) fn untaken(&mut self, refusal: &Refusal, next_seq: Option<u64>, now: Instant) -> Fate {
         match refusal.code {
-            Code::StaleAttempt | Code::ForgedToken | Code::RunClosed | Code::RunNotFound => Fate::Dropped,
+            Code::StaleAttempt | Code::ForgedToken | Code::RunClosed | Code::RunNotFound | Code::RunDamaged => {
+                Fate::Dropped
+            }
             Code::ChunkGap => {
                 self.taken_below(next_seq.unwrap_or(self.chunks_from));
                 self.again(now, GAP_PAUSE);
