@@ -141,8 +141,14 @@ impl FrameReader {
         let most = if opcode.is_control() { self.most_bytes } else { self.most_bytes.saturating_sub(before) };
         let length = usize::try_from(length).ok().filter(|length| *length <= most);
         let length = length.ok_or_else(|| too_large(self.most_bytes))?;
-        let mut payload =
-            if length <= self.buffer.len() { self.buffer.split_to(length) } else { self.rest(length).await? };
+        let mut payload = if length > self.buffer.len() {
+            self.rest(length, before).await?
+        } else {
+            if before > 0 && !opcode.is_control() {
+                self.side.partial.room(before + length).await?;
+            }
+            self.buffer.split_to(length)
+        };
         unmask(&mut payload, mask);
         Ok(Frame { opcode, last, payload })
     }
@@ -161,15 +167,18 @@ impl FrameReader {
         }
     }
 
-    /// A payload that is not here yet, in memory of its own, so that nothing of it stays when it is gone.
-    async fn rest(&mut self, length: usize) -> Result<BytesMut, Broken> {
+    /// A payload that is not here yet, in memory of its own, so that nothing of it stays when it is gone. While the node
+    /// has no memory for more of it nothing is read.
+    async fn rest(&mut self, length: usize, before: usize) -> Result<BytesMut, Broken> {
         let mut room = length.min(self.buffer.len().max(STEP_BYTES));
+        self.side.partial.room(before + room).await?;
         let mut payload = BytesMut::with_capacity(room);
         payload.extend_from_slice(&self.buffer);
         self.buffer.clear();
         while payload.len() < length {
             if payload.len() == room {
                 let more = room.min(length - room);
+                self.side.partial.room(before + room + more).await?;
                 payload.reserve(more);
                 room += more;
             }
@@ -231,7 +240,12 @@ impl AsyncRead for ReadSide {
         if self.early.is_empty() {
             let before = buf.filled().len();
             return match Pin::new(&mut self.half).poll_read(cx, buf) {
-                Poll::Ready(Ok(())) => Poll::Ready(self.partial.grew(buf.filled().len() - before)),
+                Poll::Ready(Ok(())) => {
+                    if buf.filled().len() > before {
+                        self.partial.grew();
+                    }
+                    Poll::Ready(Ok(()))
+                }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Pending => self.partial.poll_late(cx).map(Err),
             };

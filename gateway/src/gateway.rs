@@ -50,7 +50,7 @@ impl<B: Backend> Gateway<B> {
         let limits = Arc::new(limits);
         let tails = Tails::new(backend.clone(), Arc::clone(&limits), metrics.clone());
         let durability = backend.durability();
-        let inbound = Inbound::new(limits.inbound_bytes);
+        let inbound = Inbound::of(&limits);
         let outbound = Budget::new(limits.outbound_bytes, metrics.held("outbound"));
         Arc::new(Self {
             backend,

@@ -1,65 +1,123 @@
 //! Memory for what clients have begun to send and the node has not finished with: messages and bodies on their way in.
 //! One budget for all connections, so that many unfinished uploads together cost no more than one node can give.
+//!
+//! Who finds no room waits, and is not read from meanwhile. Since those that wait may hold some of it already, there is a
+//! last place besides: whoever has it takes what it needs, so that always one of them can finish.
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::limits::Limits;
 
 /// What each connection may have on its way in without asking, in bytes: nearly every message fits.
 const FREE_BYTES: usize = 16 * 1024;
 /// The budget is given out in pieces of so many bytes.
 const PIECE_BYTES: usize = 4 * 1024;
+/// One connection, which may carry many requests, has at most this part of the budget.
+const CONNECTIONS: usize = 8;
 
 /// The budget of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbound {
     pieces: Arc<Semaphore>,
+    last_place: Arc<Semaphore>,
+    /// Of one connection, in pieces.
+    share: usize,
+    patience: Duration,
 }
 
-/// The budget is used up.
+/// What one connection may have of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    inbound: Inbound,
+    share: Arc<Semaphore>,
+}
+
+/// Nothing more is taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NoRoom;
+pub(crate) enum NoRoom {
+    /// The budget was used up for as long as one waits.
+    Node,
+    /// The connection's own share is used up.
+    Connection,
+}
 
 /// What one message, or one request, holds of it. Dropping it gives all of that back.
 #[derive(Debug)]
 pub(crate) struct Held {
-    inbound: Inbound,
-    permit: Option<OwnedSemaphorePermit>,
+    of: Connection,
+    /// Of the connection's share.
+    share: Option<OwnedSemaphorePermit>,
+    pieces: Option<OwnedSemaphorePermit>,
+    /// With it no more pieces are needed.
+    last_place: Option<OwnedSemaphorePermit>,
     bytes: usize,
 }
 
 impl Inbound {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self { pieces: Arc::new(Semaphore::new(bytes / PIECE_BYTES)) }
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self::new(limits.inbound_bytes, limits.request_bytes.max(limits.message_bytes), limits.room_time)
     }
 
+    /// So many bytes, `largest` of them for whoever has the last place; one waits so long.
+    fn new(bytes: usize, largest: usize, patience: Duration) -> Self {
+        let pieces = bytes.saturating_sub(largest) / PIECE_BYTES;
+        let share = (bytes / CONNECTIONS).max(largest) / PIECE_BYTES;
+        Self { pieces: Arc::new(Semaphore::new(pieces)), last_place: Arc::new(Semaphore::new(1)), share, patience }
+    }
+
+    pub(crate) fn connection(&self) -> Connection {
+        Connection { inbound: self.clone(), share: Arc::new(Semaphore::new(self.share)) }
+    }
+}
+
+impl Connection {
     pub(crate) fn hold(&self) -> Held {
-        Held { inbound: self.clone(), permit: None, bytes: 0 }
+        Held { of: self.clone(), share: None, pieces: None, last_place: None, bytes: 0 }
     }
 }
 
 impl Held {
-    /// So many bytes more came in.
-    pub(crate) fn add(&mut self, bytes: usize) -> Result<(), NoRoom> {
+    /// Has room for so many bytes more; waits for it.
+    pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         self.bytes += bytes;
         let needed = self.bytes.saturating_sub(FREE_BYTES).div_ceil(PIECE_BYTES);
-        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if needed <= held {
             return Ok(());
         }
-        let missing = u32::try_from(needed - held).map_err(|_| NoRoom)?;
-        let more = Arc::clone(&self.inbound.pieces).try_acquire_many_owned(missing).map_err(|_| NoRoom)?;
-        match &mut self.permit {
-            Some(permit) => permit.merge(more),
-            None => self.permit = Some(more),
+        let missing = u32::try_from(needed - held).map_err(|_| NoRoom::Connection)?;
+        let share = Arc::clone(&self.of.share).try_acquire_many_owned(missing).map_err(|_| NoRoom::Connection)?;
+        merge(&mut self.share, share);
+        if self.last_place.is_some() {
+            return Ok(());
         }
+        let Inbound { pieces, last_place, patience, .. } = &self.of.inbound;
+        if let Ok(more) = Arc::clone(pieces).try_acquire_many_owned(missing) {
+            merge(&mut self.pieces, more);
+            return Ok(());
+        }
+        let waited = timeout(*patience, async {
+            tokio::select! {
+                more = Arc::clone(pieces).acquire_many_owned(missing) => (more.ok(), None),
+                last = Arc::clone(last_place).acquire_owned() => (None, last.ok()),
+            }
+        });
+        let (more, last) = waited.await.map_err(|_| NoRoom::Node)?;
+        if let Some(more) = more {
+            merge(&mut self.pieces, more);
+        }
+        self.last_place = last;
         Ok(())
     }
 
     /// Nothing is on its way any more.
     pub(crate) fn clear(&mut self) {
-        (self.permit, self.bytes) = (None, 0);
+        (self.share, self.pieces, self.last_place, self.bytes) = (None, None, None, 0);
     }
 
     pub(crate) const fn bytes(&self) -> usize {
@@ -67,42 +125,114 @@ impl Held {
     }
 }
 
+fn merge(held: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
+    match held {
+        Some(permit) => permit.merge(more),
+        None => *held = Some(more),
+    }
+}
+
 tokio::task_local! {
-    /// What the HTTP request that this task answers holds.
-    static REQUEST: RefCell<Held>;
+    /// What the HTTP request that this task answers holds; `None` while it waits for more.
+    static REQUEST: RefCell<Option<Held>>;
 }
 
 /// Answers an HTTP request; what its body takes is held until it is answered, decided on and durable.
-pub(crate) async fn during<T>(inbound: &Inbound, answering: impl Future<Output = T>) -> T {
-    REQUEST.scope(RefCell::new(inbound.hold()), answering).await
+pub(crate) async fn during<T>(connection: &Connection, answering: impl Future<Output = T>) -> T {
+    REQUEST.scope(RefCell::new(Some(connection.hold())), answering).await
 }
 
-/// So many bytes more of the request's body came in.
-pub(crate) fn body_grew(bytes: usize) -> Result<(), NoRoom> {
-    REQUEST.with(|held| held.borrow_mut().add(bytes))
+/// So many bytes more of the request's body came in; none are read until there is room for these.
+pub(crate) async fn body_grew(bytes: usize) -> Result<(), NoRoom> {
+    let Some(mut held) = REQUEST.with(RefCell::take) else { return Err(NoRoom::Connection) };
+    let grown = held.grow(bytes).await;
+    REQUEST.with(|request| request.replace(Some(held)));
+    grown
 }
 
 /// The request's body is thrown away.
 pub(crate) fn body_dropped() {
-    REQUEST.with(|held| held.borrow_mut().clear());
+    REQUEST.with(|request| {
+        if let Some(held) = request.borrow_mut().as_mut() {
+            held.clear();
+        }
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_small_is_free_and_what_is_large_is_shared_out() {
-        let inbound = Inbound::new(3 * PIECE_BYTES);
-        let [mut small, mut large, mut late] = [inbound.hold(), inbound.hold(), inbound.hold()];
-        assert_eq!(small.add(FREE_BYTES), Ok(()));
-        assert_eq!(large.add(FREE_BYTES + 1), Ok(()));
-        assert_eq!(large.add(2 * PIECE_BYTES), Ok(()), "all three pieces, one of them begun");
-        assert_eq!((late.add(FREE_BYTES), late.add(1)), (Ok(()), Err(NoRoom)));
-        assert_eq!(small.add(1), Err(NoRoom));
+    /// In a test it never comes.
+    const NEVER: Duration = Duration::from_hours(1);
+    const LARGEST: usize = FREE_BYTES + 8 * PIECE_BYTES;
+
+    fn inbound(pieces: usize, patience: Duration) -> Inbound {
+        Inbound::new(LARGEST + pieces * PIECE_BYTES, LARGEST, patience)
+    }
+
+    #[tokio::test]
+    async fn what_is_small_is_free_and_what_is_large_is_shared_out() {
+        let inbound = inbound(3, Duration::ZERO);
+        let [mut small, mut large, mut last, mut late] = [(); 4].map(|()| inbound.connection().hold());
+        assert_eq!(small.grow(FREE_BYTES).await, Ok(()));
+        assert_eq!(large.grow(FREE_BYTES + 1).await, Ok(()));
+        assert_eq!(large.grow(2 * PIECE_BYTES).await, Ok(()), "all three pieces, one of them begun");
+        assert_eq!(last.grow(FREE_BYTES + 5 * PIECE_BYTES).await, Ok(()), "the last place");
+        assert_eq!((late.grow(FREE_BYTES).await, late.grow(1).await), (Ok(()), Err(NoRoom::Node)));
         large.clear();
-        assert_eq!(small.add(PIECE_BYTES), Ok(()));
-        drop(small);
+        assert_eq!(small.grow(PIECE_BYTES).await, Ok(()));
+        drop((small, last, late));
         assert_eq!(inbound.pieces.available_permits(), 3, "all of it came back");
+        assert_eq!(inbound.last_place.available_permits(), 1);
+    }
+
+    /// Each has some of it and needs more: without a last place all would wait for ever.
+    #[tokio::test]
+    async fn of_many_that_hold_some_and_need_more_each_comes_to_its_end() {
+        let inbound = inbound(4, NEVER);
+        let mut uploads = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let mut held = inbound.connection().hold();
+            uploads.spawn(async move {
+                held.grow(FREE_BYTES).await.expect("free");
+                for _ in 0..8 {
+                    held.grow(PIECE_BYTES).await.expect("it waits");
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        uploads.join_all().await;
+        assert_eq!(inbound.pieces.available_permits(), 4);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_given_room_in_turn() {
+        let inbound = inbound(0, NEVER);
+        let mut first = inbound.connection().hold();
+        first.grow(FREE_BYTES + 1).await.expect("the last place");
+        let mut second = inbound.connection().hold();
+        let mut waiting = std::pin::pin!(second.grow(FREE_BYTES + 1));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        drop(first);
+        assert_eq!(waiting.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn one_connection_takes_no_more_than_its_share() {
+        let inbound = inbound(1_000, NEVER);
+        let greedy = inbound.connection();
+        let mut requests = Vec::new();
+        loop {
+            let mut held = greedy.hold();
+            match held.grow(FREE_BYTES + 8 * PIECE_BYTES).await {
+                Ok(()) => requests.push(held),
+                Err(no_room) => break assert_eq!(no_room, NoRoom::Connection),
+            }
+        }
+        assert!(inbound.pieces.available_permits() > 800, "{}", inbound.pieces.available_permits());
+        assert_eq!(inbound.connection().hold().grow(FREE_BYTES + 8 * PIECE_BYTES).await, Ok(()), "others have room");
+        requests.clear();
+        assert_eq!(greedy.hold().grow(FREE_BYTES + 1).await, Ok(()));
     }
 }

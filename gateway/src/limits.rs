@@ -60,6 +60,11 @@ pub struct Limits {
     pub body_time: Duration,
     /// For a message to arrive, from its first byte to its last.
     pub message_time: Duration,
+    /// For more of a message or a body to arrive, once it has begun: half of what a phone may lose in a tunnel costs
+    /// others nothing, more does.
+    pub progress_time: Duration,
+    /// For memory to come free for a message or a body, of which nothing is read meanwhile: well below the heartbeat.
+    pub room_time: Duration,
     /// For `hello` to arrive after the upgrade.
     pub hello_time: Duration,
     /// Silence after which the node pings. Below the 30 s at which common proxies cut idle connections.
@@ -119,6 +124,8 @@ impl Default for Limits {
             header_time: Duration::from_secs(5),
             body_time: Duration::from_secs(30),
             message_time: Duration::from_secs(30),
+            progress_time: Duration::from_secs(10),
+            room_time: Duration::from_secs(10),
             hello_time: Duration::from_secs(5),
             heartbeat_time: Duration::from_secs(20),
             pong_time: Duration::from_secs(8),

@@ -165,8 +165,10 @@ async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, por
     let spoke = Arc::new(AtomicBool::new(false));
     let service = {
         let (router, spoke) = (TowerToHyperService::new(port.router), Arc::clone(&spoke));
-        service_fn(move |request: Request<Incoming>| {
+        let inbound = gateway.inbound.connection();
+        service_fn(move |mut request: Request<Incoming>| {
             spoke.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(inbound.clone());
             router.call(request)
         })
     };

@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::admission::CloseCode;
 use crate::budget::{Budget, Full, Share, unusual};
 use crate::frame_reader::{Frame, FrameReader, Opcode, too_large};
-use crate::inbound::Inbound;
+use crate::inbound::Connection;
 use crate::limits::Limits;
 use crate::partial::Partial;
 use crate::patience::Patient;
@@ -79,13 +79,13 @@ fn offers_subprotocol(headers: &HeaderMap) -> Result<bool, HandshakeError> {
 pub(crate) async fn open(
     connection: OnUpgrade,
     limits: &Limits,
-    inbound: &Inbound,
+    inbound: &Connection,
     outbound: &Arc<Budget>,
 ) -> Option<(Incoming, Outgoing)> {
     let upgraded = timeout(limits.header_time, connection).await.ok()?.ok()?;
     let parts = auto::upgrade::downcast::<TokioIo<Patient>>(upgraded).ok()?;
     let (read, write) = parts.io.into_inner().into_inner().into_split();
-    let partial = Partial::new(inbound.hold(), limits.message_time);
+    let partial = Partial::new(inbound.clone(), limits);
     let frames = FrameReader::new(parts.read_buf, read, partial.clone(), limits.message_bytes);
     let assembler = Assembler::new(limits.message_bytes, limits.fragments);
     Some((Incoming { frames, assembler, partial }, Outgoing::new(write, limits, outbound.share())))

@@ -542,3 +542,7 @@ impl NodeBackend {
         self.query(self.partition_of_run(token.run), |reply| Query::Attempt { token, reply })
     }
 }
+
+#[cfg(test)]
+#[path = "backend_tests.rs"]
+mod tests;

@@ -29,8 +29,8 @@ pub(crate) async fn serve<B: Backend>(
     upgrade: OnUpgrade,
     principal: Principal,
 ) {
-    let (limits, inbound, outbound) = (&gateway.limits, &gateway.inbound, &gateway.outbound);
-    let Some((mut incoming, mut outgoing)) = socket::open(upgrade, limits, inbound, outbound).await else { return };
+    let (limits, inbound, outbound) = (&gateway.limits, gateway.inbound.connection(), &gateway.outbound);
+    let Some((mut incoming, mut outgoing)) = socket::open(upgrade, limits, &inbound, outbound).await else { return };
     let state = Mutex::new(State::new(Arc::clone(&gateway), principal.tenant, inbox));
     // The reader comes first, so that the writer sees in the same turn what was just read.
     let ended = tokio::select! {

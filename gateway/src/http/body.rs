@@ -1,5 +1,7 @@
 //! Reads request bodies within their bounds, and writes JSON answers.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -15,7 +17,7 @@ use tokio::time::timeout;
 use types::{Code, Payload, Refusal};
 
 use crate::error::Problem;
-use crate::inbound;
+use crate::inbound::{self, NoRoom};
 use crate::limits::Limits;
 
 /// The media type of JSON.
@@ -29,12 +31,14 @@ const PAUSE_MS: u64 = 1000;
 
 /// All of a body, if it is small enough and comes in time.
 pub(super) async fn read(body: Body, most: usize, limits: &Limits) -> Result<Bytes, Problem> {
-    match timeout(limits.body_time, take(body, most)).await {
+    match timeout(limits.body_time, take(body, most, limits.progress_time)).await {
         Ok(Ok(Taken::All(body))) => Ok(body),
         Ok(Ok(Taken::TooLarge)) => Err(too_large("the body", most)),
-        Ok(Ok(Taken::NoRoom)) => Err(no_room()),
+        Ok(Ok(Taken::NoRoom(why))) => Err(no_room(why)),
+        Ok(Ok(Taken::Stalled)) | Err(_) => {
+            Err(Problem::bad_request("the body did not arrive in time").status(StatusCode::REQUEST_TIMEOUT))
+        }
         Ok(Err(error)) => Err(Problem::bad_request(format!("the body did not arrive: {error}"))),
-        Err(_) => Err(Problem::bad_request("the body did not arrive in time").status(StatusCode::REQUEST_TIMEOUT)),
     }
 }
 
@@ -42,18 +46,26 @@ pub(super) async fn read(body: Body, most: usize, limits: &Limits) -> Result<Byt
 enum Taken {
     All(Bytes),
     TooLarge,
-    NoRoom,
+    NoRoom(NoRoom),
+    /// Nothing came for too long.
+    Stalled,
 }
 
-async fn take(mut body: Body, most: usize) -> Result<Taken, axum::Error> {
-    let (mut parts, mut bytes, mut fits) = (Vec::new(), 0_usize, true);
-    while let Some(frame) = body.frame().await {
+async fn take(mut body: Body, most: usize, progress: Duration) -> Result<Taken, axum::Error> {
+    let (mut parts, mut bytes, mut refused) = (Vec::new(), 0_usize, None);
+    loop {
+        let Ok(frame) = timeout(progress, body.frame()).await else { return Ok(Taken::Stalled) };
+        let Some(frame) = frame else { break };
         let Ok(part) = frame?.into_data() else { continue };
         bytes = bytes.saturating_add(part.len());
-        fits = fits && bytes <= most && inbound::body_grew(part.len()).is_ok();
-        if fits {
-            parts.push(part);
-            continue;
+        if bytes <= most && refused.is_none() {
+            match inbound::body_grew(part.len()).await {
+                Ok(()) => {
+                    parts.push(part);
+                    continue;
+                }
+                Err(no_room) => refused = Some(no_room),
+            }
         }
         parts.clear();
         inbound::body_dropped();
@@ -61,16 +73,23 @@ async fn take(mut body: Body, most: usize) -> Result<Taken, axum::Error> {
             break;
         }
     }
-    Ok(match parts.as_slice() {
+    Ok(match (refused, parts.as_slice()) {
         _ if bytes > most => Taken::TooLarge,
-        _ if !fits => Taken::NoRoom,
-        [one] => Taken::All(one.clone()),
-        parts => Taken::All(parts.concat().into()),
+        (Some(no_room), _) => Taken::NoRoom(no_room),
+        (None, [one]) => Taken::All(one.clone()),
+        (None, parts) => Taken::All(parts.concat().into()),
     })
 }
 
-fn no_room() -> Problem {
-    let message = "other requests on their way in take all the memory there is for them: send it again in a moment";
+fn no_room(why: NoRoom) -> Problem {
+    let message = match why {
+        NoRoom::Node => {
+            "other requests on their way in take all the memory there is for them: send it again in a moment"
+        }
+        NoRoom::Connection => {
+            "this connection has as much on its way in as one may: send it again when some is answered"
+        }
+    };
     Refusal::new(Code::Unavailable, message).retry_after_ms(PAUSE_MS).into()
 }
 

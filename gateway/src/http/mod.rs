@@ -27,7 +27,7 @@ use types::Code;
 use crate::backend::Backend;
 use crate::error::Problem;
 use crate::gateway::Gateway;
-use crate::inbound;
+use crate::inbound::{self, Connection};
 use crate::metrics::Registry;
 use crate::operator::Operator;
 
@@ -109,7 +109,9 @@ fn finish<B: Backend>(router: Router<Arc<Gateway<B>>>, gateway: &Arc<Gateway<B>>
 /// Counts a request, and adds what browsers need to treat every answer as data.
 async fn account<B: Backend>(State(gateway): Shared<B>, request: Request, next: Next) -> Response {
     let reads = is_read(&request);
-    let mut response = inbound::during(&gateway.inbound, next.run(request)).await;
+    let connection = request.extensions().get::<Connection>().cloned();
+    let connection = connection.unwrap_or_else(|| gateway.inbound.connection());
+    let mut response = inbound::during(&connection, next.run(request)).await;
     gateway.metrics.http_requests.with_label_values(&[response.status().as_str()]).inc();
     if let Some(code) = response.extensions().get::<Code>() {
         gateway.metrics.refused(*code);

@@ -76,13 +76,58 @@ async fn a_thousand_fragments_are_refused_with_1009() {
 /// Whoever is in the middle of a message holds memory: of a budget that all share, beside which a little is free.
 #[tokio::test]
 async fn a_message_on_its_way_in_has_no_more_memory_than_there_is() {
-    let server = Server::with(Limits { inbound_bytes: 64 * 1024, ..quick() }).await;
-    let frame = masked(TEXT, &vec![b' '; 120 * 1024]);
-    check(&server, &frame[..100 * 1024], 1013).await;
+    let bytes = 512 * 1024;
+    let (room_time, progress_time) = (Duration::from_millis(50), Duration::from_hours(1));
+    let limits = Limits { inbound_bytes: bytes, request_bytes: bytes, room_time, progress_time, ..quick() };
+    let server = Server::with(limits).await;
+    // One has the last place and does not come to its end.
+    let mut first = by_hand(server.address).await;
+    let frame = masked(TEXT, &vec![b' '; 200 * 1024]);
+    first.write_all(&[masked(TEXT, HELLO), frame[..100 * 1024].to_vec()].concat()).await.expect("sent");
+    let closed = r#"headwater_gateway_closed_total{code="1013"}"#;
+    let other = async || {
+        let mut other = by_hand(server.address).await;
+        // It is cut off, or taken when the first one was not read yet.
+        let _ = other.write_all(&[masked(TEXT, HELLO), frame.clone()].concat()).await;
+        let _ = soon("the end", other.read_to_end(&mut Vec::new())).await;
+        server.metric(closed).await > 0
+    };
+    crate::common::until("another to be cut off", other).await;
     let half = vec![b' '; 60 * 1024];
     check(&server, &[masked(TEXT_PART, &half), masked(MORE_PART, &half)].concat(), 1013).await;
-    // They gave it back: a message that fits is taken, and found to be no frame.
-    check(&server, &masked(TEXT, &vec![b' '; 70 * 1024]), 4400).await;
+    // It is given back: a message that fits is taken, and found to be no frame.
+    drop(first);
+    check(&server, &masked(TEXT, &vec![b' '; 200 * 1024]), 4400).await;
+}
+
+/// More than there is memory for at a time: none is read before its turn, and each comes to its end.
+#[tokio::test]
+async fn messages_wait_for_memory_and_all_of_them_arrive() {
+    let bytes = 512 * 1024;
+    let limits = Limits { inbound_bytes: bytes + 64 * 1024, request_bytes: bytes, ..quick() };
+    let server = Server::with(Limits { room_time: Duration::from_hours(1), ..limits }).await;
+    server.fake.create("a");
+    let data = "x".repeat(200 * 1024);
+    let append = format!(r#"{{"op":"cmd","n":1,"type":"append","stream":"a","data":"{data}"}}"#);
+    // In two fragments, so that each holds some of it and needs more.
+    let (front, back) = append.as_bytes().split_at(100 * 1024);
+    let (front, back) = ([masked(TEXT, HELLO), masked(TEXT_PART, front)].concat(), masked(LAST_PART, back));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let (mut stream, front, back) = (by_hand(server.address).await, front.clone(), back.clone());
+        clients.spawn(async move {
+            stream.write_all(&front).await.expect("sent");
+            stream.write_all(&back).await.expect("read in its turn");
+            let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
+            while !String::from_utf8_lossy(&heard).contains(r#""op":"done""#) {
+                let count = stream.read(&mut buffer).await.expect("it is not cut off");
+                assert_ne!(count, 0, "it ended: {}", String::from_utf8_lossy(&heard));
+                heard.extend_from_slice(&buffer[..count]);
+            }
+        });
+    }
+    soon("all of them", clients.join_all()).await;
+    assert_eq!(server.fake.events("a").len(), 10);
 }
 
 /// Signs of life between the parts do not buy a message more time.

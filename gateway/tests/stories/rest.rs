@@ -165,16 +165,100 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     assert_eq!(&answer, b"HTTP/1.1 408");
 }
 
-/// Who comes when bodies take all the memory that there is for them is told to come again.
+/// Memory for one body at a time.
+fn tight() -> gateway::Limits {
+    let (bytes, never) = (256 * 1024, Duration::from_hours(1));
+    let limits = gateway::Limits { inbound_bytes: bytes, request_bytes: bytes, ..crate::common::quick() };
+    gateway::Limits { message_bytes: bytes, body_time: never, progress_time: never, ..limits }
+}
+
+/// Half of a body, whose sender takes a break.
+async fn half_sent(at: std::net::SocketAddr) -> tokio::net::TcpStream {
+    let mut stream = tokio::net::TcpStream::connect(at).await.expect("connects");
+    let head = "PUT /v1/streams/half HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: 200000\r\n\r\n";
+    let part = [head.as_bytes(), "x".repeat(100_000).as_bytes()].concat();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, &part).await.expect("sent");
+    stream
+}
+
+/// Who comes when bodies take all the memory that there is for them waits, and then is told to come again.
 #[tokio::test]
-async fn a_body_has_no_more_memory_than_there_is() {
-    let limits = gateway::Limits { inbound_bytes: 64 * 1024, ..crate::common::quick() };
-    let server = Server::with(limits).await;
+async fn a_body_for_which_no_memory_comes_free_in_time_is_refused() {
+    let server = Server::with(gateway::Limits { room_time: Duration::from_millis(50), ..tight() }).await;
     let at = server.address;
-    let reply = put(at, "/v1/streams/a", "text/plain", &"x".repeat(100_000)).await;
+    let half = half_sent(at).await;
+    let large = "x".repeat(200_000);
+    let refused = async || loop {
+        let reply = put(at, "/v1/streams/a", "text/plain", &large).await;
+        // The half one may not have been read yet.
+        if reply.status != 201 {
+            return reply;
+        }
+    };
+    let reply = crate::common::soon("a refusal", refused()).await;
     assert_eq!((reply.status, reply.problem().as_str(), reply.header("retry-after")), (503, "unavailable", Some("1")));
-    assert_eq!(put(at, "/v1/streams/a", "text/plain", &"x".repeat(70_000)).await.status, 201, "it fits");
-    assert_eq!(put(at, "/v1/streams/b", "text/plain", &"x".repeat(70_000)).await.status, 201, "it was given back");
+    assert!(put(at, "/v1/streams/b", "text/plain", "small").await.status == 201, "what is small needs none");
+    drop(half);
+    let taken = async || while put(at, "/v1/streams/c", "text/plain", &large).await.status == 503 {};
+    crate::common::soon("it to be given back", taken()).await;
+}
+
+/// It is not read from meanwhile, and nothing is lost by that.
+#[tokio::test]
+async fn a_body_waits_for_memory_until_another_is_done() {
+    let server = Server::with(gateway::Limits { room_time: Duration::from_hours(1), ..tight() }).await;
+    let at = server.address;
+    let large = "x".repeat(200_000);
+    let mut half = half_sent(at).await;
+    let waiting = tokio::spawn({
+        let large = large.clone();
+        async move {
+            let puts = (0..8).map(|n| {
+                let (path, large) = (format!("/v1/streams/waiting-{n}"), large.clone());
+                async move { put(at, &path, "text/plain", &large).await.status }
+            });
+            futures_util::future::join_all(puts).await
+        }
+    });
+    tokio::io::AsyncWriteExt::write_all(&mut half, "x".repeat(100_000).as_bytes())
+        .await
+        .expect("read again in its turn");
+    let mut answer = [0; 12];
+    let read = tokio::io::AsyncReadExt::read_exact(&mut half, &mut answer);
+    crate::common::soon("an answer", read).await.expect("answered");
+    assert_eq!(&answer, b"HTTP/1.1 201");
+    assert_eq!(crate::common::soon("all of them", waiting).await.expect("no panic"), [201; 8]);
+}
+
+/// A phone in a tunnel has time, not for ever.
+#[tokio::test]
+async fn a_body_that_comes_no_further_is_not_waited_for() {
+    let server = Server::with(gateway::Limits { progress_time: Duration::from_millis(50), ..tight() }).await;
+    let mut half = half_sent(server.address).await;
+    let mut answer = [0; 12];
+    let read = tokio::io::AsyncReadExt::read_exact(&mut half, &mut answer);
+    crate::common::soon("an answer", read).await.expect("answered");
+    assert_eq!(&answer, b"HTTP/1.1 408");
+}
+
+/// A start that waits for its run's end has nothing on its way in any more.
+#[tokio::test]
+async fn a_start_that_waits_holds_nothing_of_its_body() {
+    let server = Server::with(gateway::Limits { room_time: Duration::from_hours(1), ..tight() }).await;
+    let at = server.address;
+    let input = "x".repeat(200_000);
+    let start = format!(r#"{{"workflow":"w","input":"{input}"}}"#);
+    let headers = [("content-type", "application/json"), ("prefer", "wait=50")];
+    let waiting = request(at, "POST", "/v1/runs", &headers, start.as_bytes());
+    let others = async {
+        crate::common::until("the run to be there", async || get(at, "/v1/runs").await.json()["runs"][0].is_object())
+            .await;
+        put(at, "/v1/streams/a", "text/plain", &input).await.status
+    };
+    tokio::select! {
+        reply = waiting => panic!("nothing ends the run: {}", reply.status),
+        status = crate::common::soon("room for another", others) => assert_eq!(status, 201),
+    }
 }
 
 #[tokio::test]
