@@ -28,6 +28,9 @@ test: setup ## all that CI runs: format, lints, every test
 bench: build ## measure; BENCH=name for one of them
 	@$(ROCKSDB); cargo bench -p headwater --bench '$(if $(BENCH),$(subst -,?,$(BENCH)),*)'
 
+profile: setup ## where a bench's CPU time goes, by function; BENCH=name, CASE='512 producers' for a case of append-log
+	@$(ROCKSDB); scripts/profile.sh '$(if $(BENCH),$(BENCH),append-log)' $(if $(CASE),'$(CASE)')
+
 faults: build ## plant faults in large numbers, one script of scripts/faults after the other; FAULTS=disk for one
 	@$(ROCKSDB); for script in scripts/faults/$(if $(FAULTS),$(FAULTS),*).sh; do "$$script"; done
 

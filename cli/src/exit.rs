@@ -87,14 +87,13 @@ impl Exit {
             | Code::OtherStream
             | Code::Trimmed
             | Code::LogTruncated
-            | Code::Damaged
-            | Code::RunDamaged
             | Code::ProducerFenced
             | Code::ProducerGap
             | Code::SequenceConflict
             | Code::StaleAttempt
             | Code::ForgedToken
             | Code::ChunkGap => Self::Refused,
+            Code::Damaged | Code::RunDamaged => Self::LogFailed,
             Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable | Code::DiskFull => {
                 Self::Unreachable
             }
@@ -201,12 +200,10 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::RunNotFound => Some("`headwater run list` shows the latest runs"),
         Code::StreamNotFound => Some("a stream begins with the first `headwater stream append`"),
         Code::WorkflowExists => Some("definitions never change: raise `document.version` and register again"),
-        Code::InvalidCursor
-        | Code::OtherHistory
-        | Code::OtherStream
-        | Code::Trimmed
-        | Code::LogTruncated
-        | Code::Damaged => Some("`--from begin` reads what is kept, `--from now` what comes"),
+        Code::InvalidCursor | Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::LogTruncated => {
+            Some("`--from begin` reads what is kept, `--from now` what comes")
+        }
+        Code::Damaged => Some("`headwater log segments` names what is damaged; a backup restores it"),
         Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable => Some("try again in a moment"),
         Code::DiskFull => Some("free space on the node's disk: it goes on by itself"),
         Code::BadRequest

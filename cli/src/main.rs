@@ -13,6 +13,7 @@ use clap::Parser;
 use crate::arguments::Arguments;
 
 /// Threads free what others allocated: a third of a step's CPU with the C library's allocator. See docs/benchmarks.md.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

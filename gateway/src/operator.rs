@@ -39,7 +39,8 @@ pub struct BackupMade {
     pub path: String,
     pub made: Timestamp,
     pub partitions: u32,
-    pub records: u64,
+    /// Given to records so far, over all partitions: also those of records that are no longer kept.
+    pub positions: u64,
     pub files: u64,
     pub bytes: u64,
     /// What was written anew; the rest are hard links.
@@ -121,6 +122,19 @@ pub struct RecordPage {
     pub done: bool,
     /// The oldest position that is kept.
     pub start: Position,
+    /// What was passed because it is damaged, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<DamagedRange>,
+}
+
+/// Positions that were not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedRange {
+    pub from: Position,
+    /// The first position behind it.
+    pub until: Position,
+    /// A sentence.
+    pub what: String,
 }
 
 /// A record of the log, decoded.

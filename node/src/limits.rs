@@ -55,6 +55,9 @@ pub const TIMERS_PER_TURN: usize = 256;
 /// Streams of a segment that retention asks a partition about at once: a row or two of each are read, some
 /// milliseconds in all, during which the partition does nothing else.
 pub const STREAMS_PER_TRIM: usize = 128;
+/// How long a tenant's events in a segment are left alone after pinned readers held some of them back: each look costs
+/// rows of every stream in it.
+pub const PINNED_TRIM_MS: u64 = 60_000;
 /// Closed runs that are looked at at once when they may be forgotten.
 pub const RUNS_PER_FORGET: usize = 128;
 /// The stack of a thread that evaluates expressions.

@@ -1,7 +1,6 @@
 //! How many files and sockets the process may have open, and who gets how many: the log comes first, because a log
 //! that cannot open a file stops the node.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
 use crate::limits;
@@ -32,7 +31,7 @@ pub(crate) struct TooFew {
 impl OpenFiles {
     /// Raises the process's limit as far as it goes by itself, and shares it out.
     pub(crate) fn claim(wanted_sockets: usize) -> Result<Self, TooFew> {
-        Self::share(raise(), wanted_sockets)
+        Self::share(storage::raise_open_files(), wanted_sockets)
     }
 
     fn share(limit: u64, wanted_sockets: usize) -> Result<Self, TooFew> {
@@ -46,14 +45,6 @@ impl OpenFiles {
         let for_http = (connections / 8).min(limits::HTTP_CONNECTIONS);
         Ok(Self { limit, log, connections, sockets: wanted_sockets.min(connections - for_http) })
     }
-}
-
-/// Lifts the soft limit to the hard one; what cannot be lifted is lived with.
-fn raise() -> u64 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let lifted = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    let limit = if lifted.is_ok() { maximum } else { current };
-    limit.unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

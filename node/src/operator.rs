@@ -27,7 +27,7 @@ impl Operator for NodeBackend {
                 path: made.path.display().to_string(),
                 made: options.now,
                 partitions: made.partitions,
-                records: made.records,
+                positions: made.positions,
                 files: made.files,
                 bytes: made.bytes,
                 copied_bytes: made.copied_bytes,

@@ -16,7 +16,7 @@ use engine::{Answer, Command, RowImage, RowName, StreamKey, TrimStreams, stored}
 use storage::retention::{Choice, Keep, Policy, Reason, choose};
 use storage::{DropError, Met, RetentionClass, RowKind, SegmentFacts, SegmentId};
 use tokio::sync::oneshot;
-use types::{Offset, PartitionId, ProducerId, RoutingHash, RunId, StreamOrdinal, TenantId, Timestamp};
+use types::{Offset, PartitionId, Position, ProducerId, RoutingHash, RunId, StreamOrdinal, TenantId, Timestamp};
 
 use crate::limits;
 use crate::partition::{Host, Notice, Query, Request};
@@ -43,7 +43,14 @@ pub(crate) struct Retention {
 impl Retention {
     pub(crate) fn start(host: Arc<Host>, settings: RetentionSettings) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
-        let pass = Pass { host, settings, looked_at: BTreeMap::new(), shares: BTreeMap::new() };
+        let pass = Pass {
+            host,
+            settings,
+            looked_at: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            recount: BTreeMap::new(),
+            held: BTreeMap::new(),
+        };
         let thread = std::thread::Builder::new().name("retention".to_owned()).spawn(move || pass.run(&stopped))?;
         Ok(Self { stop, thread })
     }
@@ -85,6 +92,11 @@ struct Pass {
     looked_at: BTreeMap<SegmentId, Look>,
     /// What the tenants that have a bound of their own have in each segment.
     shares: BTreeMap<SegmentId, tenants::Shares>,
+    /// Segments of which streams gave something up: they are counted again once rows know of it, which is when they
+    /// reflect this position.
+    recount: BTreeMap<SegmentId, Position>,
+    /// Until when a segment is not asked again for a tenant's events, because pinned readers hold some of them back.
+    held: BTreeMap<(SegmentId, TenantId), Timestamp>,
 }
 
 impl Pass {
@@ -200,7 +212,7 @@ impl Pass {
         self.ask(partition, |reply| Request::Query(Query::KeptRuns { streams, reply }))
     }
 
-    fn trim(&self, segment: &SegmentFacts, room: bool) -> Result<Look, Interrupted> {
+    fn trim(&mut self, segment: &SegmentFacts, room: bool) -> Result<Look, Interrupted> {
         let (partition, newest) = (segment.id.partition, segment.last_time);
         let (mut after, mut until, mut streams_only) = (None, None, true);
         loop {
@@ -216,6 +228,9 @@ impl Pass {
             if !cleared {
                 let next = next.unwrap_or(newest);
                 until = Some(until.map_or(next, |until: Timestamp| until.min(next)));
+            }
+            if !trimmed.is_empty() {
+                self.count_again(segment);
             }
             for (key, ordinal, low) in trimmed {
                 self.forget_producers(partition, &key, ordinal, low)?;
@@ -327,8 +342,6 @@ const ULID_RANDOM_BITS: u32 = 80;
 
 #[cfg(test)]
 mod tests {
-    use types::Position;
-
     use super::*;
 
     #[test]

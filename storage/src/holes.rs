@@ -43,6 +43,13 @@ impl Holes {
         Self(holes)
     }
 
+    /// The same, and `from..until` as well.
+    pub(crate) fn and(self, from: Position, until: Position) -> Self {
+        let mut ranges = self.0;
+        ranges.push((from, until));
+        Self::joined(ranges)
+    }
+
     /// Whether every position of `from..until` may be missing.
     pub(crate) fn cover(&self, from: Position, until: Position) -> bool {
         from >= until || self.0.iter().any(|hole| hole.0 <= from && until <= hole.1)
@@ -83,5 +90,12 @@ mod tests {
         assert!(!cover(0, 11) && !cover(10, 12) && !cover(9, 21) && !cover(39, 41));
         assert!(touch(9, 11) && touch(0, 100) && touch(39, 41));
         assert!(!touch(10, 20) && !touch(40, 100) && !touch(25, 25));
+    }
+
+    #[test]
+    fn a_range_that_is_added_joins_those_it_touches() {
+        let [zero, five, nine, twelve] = [0, 5, 9, 12].map(Position::new);
+        let holes = Holes::default().and(five, nine).and(zero, five).and(twelve, twelve);
+        assert!(holes.cover(zero, nine) && !holes.touch(nine, twelve.next()));
     }
 }

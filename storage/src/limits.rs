@@ -29,7 +29,7 @@ pub const AWAITED_APPENDS: u64 = 512;
 /// How long it is put off for them at most: a bound for a very busy machine, writing them takes far less.
 pub const SYNC_PATIENCE: Duration = Duration::from_micros(300);
 
-/// Files of the database open at once: a thousandth of a terabyte each.
+/// Files of the database open at once, of at most 64 MiB each: a log that has more opens and closes them as it reads.
 pub const OPEN_FILES: u32 = 1024;
 
 /// Recent blocks kept for live followers, for the whole node.

@@ -1,9 +1,11 @@
 //! Reads one stream in order of offset: its entries in both chains' indexes, then the blocks they name.
 
+mod ahead;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use types::{Offset, Position};
+use types::{Offset, PartitionId, Position};
 
 use crate::block::Block;
 use crate::catalog::Catalog;
@@ -15,6 +17,7 @@ use crate::read::{Place, newest_first, unless_dropped};
 use crate::record::{CHAINS, RetentionClass, StoredRecord};
 use crate::store::Scan;
 use crate::stream_index::{IndexEntry, decode_entries};
+use ahead::Ahead;
 
 /// How much of the index one step of a walk over it is expected to read.
 const INDEX_READ_BYTES: usize = 4 * 1024;
@@ -52,6 +55,10 @@ impl<'a> Entries<'a> {
         drop(state);
         let (segments, walk, found) = (Vec::new(), None, VecDeque::new());
         Self { catalog, read, class, place, not_consulted, low, segments, walk, found, memory, memory_from }
+    }
+
+    const fn blocks(&self) -> Blocks<'a> {
+        Blocks { catalog: self.catalog, partition: self.read.partition, class: self.class }
     }
 
     fn key(&self, segment: u32, base: Offset) -> IndexKey {
@@ -124,6 +131,36 @@ impl<'a> Entries<'a> {
     }
 }
 
+/// The blocks of one chain.
+#[derive(Clone, Copy)]
+struct Blocks<'a> {
+    catalog: &'a Catalog,
+    partition: PartitionId,
+    class: RetentionClass,
+}
+
+impl Blocks<'_> {
+    fn key(&self, entry: &IndexEntry) -> LogKey {
+        LogKey { partition: self.partition, class: self.class, segment: entry.segment, base: entry.block }
+    }
+
+    /// The block that an entry names, if it is in memory.
+    fn recent(&self, entry: &IndexEntry) -> Option<Block> {
+        let block = self.catalog.view(self.partition).read().recent.block(&self.key(entry))?;
+        self.catalog.metrics.tail_hit();
+        Some(block)
+    }
+
+    /// The same from the disk.
+    fn cold(&self, entry: &IndexEntry) -> Result<Block, ReadError> {
+        self.catalog.metrics.cold_read();
+        let (key, place) = (self.key(entry), Place { partition: self.partition, position: entry.block });
+        let bytes = self.catalog.store.get(Family::Log, &key.encode()).map_err(place.store())?;
+        let bytes = bytes.ok_or_else(|| place.corrupt(&"a block that the stream index names is missing"))?;
+        Block::decode(&key, bytes).map_err(place.damage())
+    }
+}
+
 /// One event that is next in its chain.
 struct Event {
     block: Block,
@@ -137,20 +174,21 @@ struct Event {
 /// The events of a stream in one chain, in order.
 struct Events<'a> {
     entries: Entries<'a>,
+    ahead: Ahead,
     next: Option<Event>,
 }
 
 impl<'a> Events<'a> {
     fn new(entries: Entries<'a>) -> Self {
-        Self { entries, next: None }
+        Self { entries, ahead: Ahead::default(), next: None }
     }
 
     /// Goes on to the first event at or after `from`; `passed` learns the position of those before it.
     fn seek(&mut self, from: Offset, passed: &mut Option<Position>) -> Result<(), ReadError> {
         loop {
             let Some(event) = &self.next else {
-                let Some(entry) = self.entries.next(*passed)? else { return Ok(()) };
-                self.next = Some(self.open(&entry)?);
+                let Some((entry, block)) = self.ahead.next(&mut self.entries, *passed)? else { return Ok(()) };
+                self.next = Some(self.open(&entry, block)?);
                 continue;
             };
             if event.offset >= from {
@@ -165,11 +203,9 @@ impl<'a> Events<'a> {
         self.next.as_ref().map(|event| event.offset)
     }
 
-    fn open(&self, entry: &IndexEntry) -> Result<Event, ReadError> {
-        let Entries { read, class, catalog, .. } = &self.entries;
-        let key = LogKey { partition: read.partition, class: *class, segment: entry.segment, base: entry.block };
+    fn open(&self, entry: &IndexEntry, block: Block) -> Result<Event, ReadError> {
+        let read = &self.entries.read;
         let place = Place { position: entry.block, ..self.entries.place };
-        let block = block(catalog, place, &key)?;
         let index = entry.first_index as usize;
         let indexed = if index < block.count() { Some(block.stream(index).map_err(place.damage())?) } else { None };
         if indexed != Some((read.stream, entry.base)) || entry.count == 0 {
@@ -197,17 +233,6 @@ impl<'a> Events<'a> {
         }
         Err(place.corrupt(&"the stream index counts more records than the block holds"))
     }
-}
-
-fn block(catalog: &Catalog, place: Place, key: &LogKey) -> Result<Block, ReadError> {
-    if let Some(block) = catalog.view(place.partition).read().recent.block(key) {
-        catalog.metrics.tail_hit();
-        return Ok(block);
-    }
-    catalog.metrics.cold_read();
-    let bytes = catalog.store.get(Family::Log, &key.encode()).map_err(place.store())?;
-    let bytes = bytes.ok_or_else(|| place.corrupt(&"a block that the stream index names is missing"))?;
-    Block::decode(key, bytes).map_err(place.damage())
 }
 
 /// Whether the first wanted event, and with it all that come after, is in a block in memory.

@@ -6,14 +6,14 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use types::{PartitionCount, PartitionId, Position};
+use types::{PartitionId, Position};
 
 use crate::checkpoint::PartitionMeta;
 use crate::codec::Damage;
 use crate::error::OpenError;
 use crate::format::{DataDirectory, DirectoryLock, Found, io_error, sync_folder};
 use crate::keys::{Family, MetaKey};
-use crate::limits;
+use crate::open_files;
 use crate::recovery::{Followed, directory, follow, history, no_row_ahead, store_error, unopened};
 use crate::rocks::RocksStore;
 use crate::salvage::Salvage;
@@ -37,7 +37,6 @@ pub struct Loss {
 pub struct Repair {
     directory: DataDirectory,
     _lock: DirectoryLock,
-    partitions: PartitionCount,
     /// Acknowledged records that are not there.
     pub losses: Vec<Loss>,
     /// Acknowledged writes that are not there, rows among them: the last durable one and the last that was found.
@@ -45,7 +44,7 @@ pub struct Repair {
     /// `COMMIT` cannot be believed, for this reason: then nobody knows what is missing.
     pub commit: Option<String>,
     /// The last opening acknowledged before its syncs and did not stop in order: more may be missing than is known.
-    may_lack: bool,
+    pub may_lack: bool,
     term: u32,
 }
 
@@ -89,7 +88,7 @@ impl Repair {
         let sequence = store.sequence();
         let writes = (sequence < watermark.sequence).then_some((watermark.sequence, sequence));
         let may_lack = watermark.may_lack();
-        Ok(Self { directory, _lock: lock, partitions, losses, writes, commit, may_lack, term })
+        Ok(Self { directory, _lock: lock, losses, writes, commit, may_lack, term })
     }
 
     /// Whether there is anything to accept.
@@ -103,8 +102,7 @@ impl Repair {
         let io = |error| io_error(&self.directory.path, &error);
         let copy = self.keep_copy().map_err(io)?;
         let place = self.directory.log().display().to_string();
-        let count = self.partitions.get() as usize;
-        let store = RocksStore::open(&self.directory.log(), limits::OPEN_FILES, count).map_err(unopened(&place))?;
+        let store = RocksStore::open(&self.directory.log(), open_files::of_a_command()).map_err(unopened(&place))?;
         let partitions = directory(&store)?.partitions;
         let (mut batch, mut ends) = (Batch::default(), Vec::new());
         for partition in partitions.partitions() {

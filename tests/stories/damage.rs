@@ -95,6 +95,20 @@ fn small() -> Home {
     Home::new().set("node.partitions", "2").set("storage.segment_mib", "1")
 }
 
+/// An export shows every event but those of the damaged segment, and says which those are.
+fn exports_what_can_be_read(exported: Printed, damaged: &str, whole: &str, last: u64) {
+    let exported = exported.exits(74).says(&["not shown: positions", "headwater log verify"]);
+    let lines = exported.json_lines();
+    let of = |agent: &str| -> Vec<u64> {
+        let name = format!("{agent}/tokens");
+        let offset = |line: &Value| line["offset"].as_u64().expect("an offset");
+        lines.iter().filter(|line| line["stream"] == json!(name)).map(offset).collect()
+    };
+    assert_eq!(of(whole), (0..60).collect::<Vec<_>>());
+    let found = of(damaged);
+    assert!(found.contains(&last) && !found.contains(&5) && found.len() > 20, "{found:?} to {last}");
+}
+
 /// A stopped node's directory with 60 events of an agent in each of two partitions, so that segments are sealed, and a
 /// flipped bit in the first agent's event 5. Gives the agents.
 async fn with_a_damaged_segment(home: &Home) -> [(String, PartitionId); 2] {
@@ -140,6 +154,10 @@ async fn a_damaged_segment_is_named_and_quarantined_and_the_rest_is_served() {
         found["segment"]
     );
     shown.says(&[&place, "damaged"]);
+    assert!(!report.to_string().contains("acknowledged data is missing"), "it is there, and damaged: {report}");
+    let data = home.data().as_os_str();
+    let exported = home.program().run(["log".as_ref(), "export".as_ref(), "--data".as_ref(), data]).await;
+    exports_what_can_be_read(exported, &damaged, &whole, 59);
 
     // Nobody reads it: the scrub finds it all the same.
     let node = home.start().await;
@@ -166,6 +184,7 @@ async fn a_damaged_segment_is_named_and_quarantined_and_the_rest_is_served() {
     let (offsets, gaps) = follow(&client, &format!("{whole}/tokens"), 59).await;
     assert_eq!((offsets, gaps), ((0..60).collect(), Vec::new()), "the other partition is whole");
     write(&client, &name, &[json!({ "n": 60 })]).await;
+    exports_what_can_be_read(home.program().run(["log", "export"]).await, &damaged, &whole, 60);
     assert!(node.stop().await.success(), "{}", home.log());
 
     // It is known from then on, and nothing of it comes back.

@@ -129,7 +129,7 @@ async fn a_damaged_row_of_a_closed_run_refuses_whoever_asks_for_it_and_nobody_el
         http.get(&format!("/v1/runs/{run}")).await.refuses(500, "damaged");
         http.get(&format!("/v1/streams/runs/{run}?offset=-1")).await.refuses(500, "damaged");
     }
-    home.program().run(["run", "show", &run.to_string()]).await.exits(4).says(&["damaged", "log verify"]);
+    home.program().run(["run", "show", &run.to_string()]).await.exits(74).says(&["damaged", "log verify"]);
     let refused = metric(&home, "headwater_unreadable_rows_total").await;
     assert!(refused >= 4);
     // A listing names it and goes on.

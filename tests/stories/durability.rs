@@ -38,6 +38,8 @@ async fn after_a_kill_old_cursors_are_refused_and_readers_told() {
         }
         node.kill().await;
 
+        let plan = home.program().run(["repair".as_ref(), home.data().as_os_str()]).await.exits(0);
+        plan.says(&["nothing that is known to have been durable is missing", "nobody knows how many"]);
         let node = home.start().await;
         assert!(home.log().contains("a new history begins"), "{}", home.log());
         let after = client.stream(&notes).await.expect("the system lives on, and with it what was written").end;

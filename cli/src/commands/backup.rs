@@ -84,10 +84,12 @@ async fn create(Create { target, data, copy }: Create, context: &Context) -> Res
         render::json(&made)?;
         return Ok(exit);
     }
-    let BackupMade { path, records, files, bytes, copied_bytes, quarantined, elapsed_ms, .. } = &made;
+    let BackupMade { path, positions, files, bytes, copied_bytes, quarantined, elapsed_ms, .. } = &made;
     let (size, copied) = (render::bytes(*bytes), render::bytes(*copied_bytes));
     render::line(path)?;
-    render::notice(format!("{records} records in {files} files, {size}, {copied} of it new; {elapsed_ms} ms"));
+    render::notice(format!(
+        "a log of {positions} positions in {files} files, {size}, {copied} of it new; {elapsed_ms} ms"
+    ));
     if let Some(warning) = warning(*quarantined) {
         render::notice(warning);
     }
@@ -124,7 +126,7 @@ fn of_stopped(directory: &Path, target: &Path, copy: bool) -> Result<BackupMade,
         path: made.path.display().to_string(),
         made: options.now,
         partitions: made.partitions,
-        records: made.records,
+        positions: made.positions,
         files: made.files,
         bytes: made.bytes,
         copied_bytes: made.copied_bytes,
@@ -153,16 +155,16 @@ fn verify(backup: &Path, json: bool) -> Result<Exit, Failure> {
 fn restore(Restore { backup, into }: &Restore, json: bool) -> Result<Exit, Failure> {
     let seed = node::inspect::random_seed();
     let restored = watched(|on_step| storage::restore(backup, into, seed, on_step)).map_err(|error| failure(&error))?;
-    let storage::Restored { backup, directory, made, records, bytes, .. } = restored;
+    let storage::Restored { backup, directory, made, positions, bytes, .. } = restored;
     let (backup, directory) = (backup.display().to_string(), directory.display().to_string());
     if json {
         let answer =
-            json!({ "directory": directory, "backup": backup, "made": made, "records": records, "bytes": bytes });
+            json!({ "directory": directory, "backup": backup, "made": made, "positions": positions, "bytes": bytes });
         render::json(&answer)?;
         return Ok(Exit::Done);
     }
     render::line(&directory)?;
-    render::notice(format!("{records} records as of {made}, from {backup}; a new history begins"));
+    render::notice(format!("a log of {positions} positions as of {made}, from {backup}; a new history begins"));
     render::notice(format!("start it with `headwater serve --data {directory}`"));
     Ok(Exit::Done)
 }

@@ -57,7 +57,15 @@ fn tell(repair: &Repair, json: bool) -> Result<(), Failure> {
         let writes = repair.writes.map(|(durable, found)| json!({ "durable": durable, "found": found }));
         return render::json(&json!({
             "needed": repair.is_needed(), "losses": losses.collect::<Vec<_>>(), "writes": writes, "commit": repair.commit,
+            "may_lack": repair.may_lack,
         }));
+    }
+    if !repair.is_needed() && repair.may_lack {
+        render::line("nothing that is known to have been durable is missing: there is nothing to accept")?;
+        return render::line(
+            "the node acknowledged before its syncs (`storage.durability`) and did not stop in order: the last records that \
+             it acknowledged may be missing, nobody knows how many; it opens as it is, under a new history",
+        );
     }
     if !repair.is_needed() {
         return render::line("nothing that was acknowledged is missing: there is nothing to accept");

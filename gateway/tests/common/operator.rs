@@ -69,7 +69,13 @@ impl Operator for Fake {
 
     fn read_records(&self, request: ReadRecords) -> impl Answer<RecordPage> {
         let next = request.from.unwrap_or_default();
-        std::future::ready(Ok(RecordPage { records: Vec::new(), next, done: true, start: Position::ZERO }))
+        std::future::ready(Ok(RecordPage {
+            records: Vec::new(),
+            next,
+            done: true,
+            start: Position::ZERO,
+            damaged: Vec::new(),
+        }))
     }
 }
 
@@ -78,7 +84,7 @@ fn backup_made(path: String) -> BackupMade {
         path,
         made: Timestamp::from_millis(1_795_493_220_000),
         partitions: 16,
-        records: 1000,
+        positions: 1000,
         files: 9,
         bytes: 123_456,
         copied_bytes: 33_000,

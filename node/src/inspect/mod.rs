@@ -1,6 +1,7 @@
 //! Looks inside a log: of a running node through its admin port, of a stopped one through its directory. One code for
 //! both, over the same ports.
 
+mod damage;
 mod figures;
 mod load;
 mod names;
@@ -12,8 +13,8 @@ mod view;
 pub(crate) use figures::disk_bytes;
 pub use figures::{Figures, segments, stats};
 pub use gateway::operator::{
-    BackUp, BackupMade, Load, LogRecord, LogStats, PartitionLoad, Producer, ReadRecords, RecordPage, SegmentView,
-    Wanted, Written,
+    BackUp, BackupMade, DamagedRange, Load, LogRecord, LogStats, PartitionLoad, Producer, ReadRecords, RecordPage,
+    SegmentView, Wanted, Written,
 };
 pub use load::{load, skew_percent};
 pub(crate) use names::NOBODY;

@@ -7,6 +7,7 @@ use engine::{Event, RowImage, RowName, RunEvent, StreamKey, stored};
 use storage::{Log, ReadError, RowKey, Rows, StreamRead};
 use types::{Offset, PartitionId, Position, RoutingHash, RunId, StreamName, StreamOrdinal};
 
+use super::damage::passed;
 use crate::limits;
 use crate::translate;
 
@@ -70,7 +71,13 @@ impl Names {
         let end = log.bounds(partition).end;
         let mut from = self.searched.get(&partition).copied().unwrap_or(written).max(written);
         while from < end {
-            let page = log.read(partition, from, limits::RECORDS_PER_FOLD, limits::FOLD_BYTES)?;
+            let page = match log.read(partition, from, limits::RECORDS_PER_FOLD, limits::FOLD_BYTES) {
+                Ok(page) => page,
+                Err(error) => {
+                    from = passed(log, partition, from, error)?.until;
+                    continue;
+                }
+            };
             let Some(last) = page.last() else { break };
             from = last.position.next();
             for stored in &page {
@@ -107,8 +114,12 @@ fn run(log: &dyn Log, partition: PartitionId, stream: StreamOrdinal) -> Result<O
     };
     let first = match log.read_stream(first) {
         Ok(first) => first,
-        Err(ReadError::Trimmed { .. }) => return Ok(None),
-        Err(error) => return Err(error),
+        Err(ReadError::Trimmed { .. } | ReadError::EventsQuarantined { .. } | ReadError::Corrupt { .. }) => {
+            return Ok(None);
+        }
+        Err(error @ (ReadError::Dropped { .. } | ReadError::Quarantined { .. } | ReadError::Io { .. })) => {
+            return Err(error);
+        }
     };
     let event = first.first().map(|stored| stored::decode(&translate::encoded(&stored.record), |_| Some(NOBODY)));
     Ok(match event {

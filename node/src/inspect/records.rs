@@ -1,10 +1,11 @@
 //! Reads records of a partition as they stand in the log, decoded, those that are wanted.
 
 use engine::{RowImage, RowName, StreamKey};
-use gateway::operator::{LogRecord, ReadRecords, RecordPage, Wanted};
+use gateway::operator::{DamagedRange, LogRecord, ReadRecords, RecordPage, Wanted};
 use storage::{Log, ReadError, Rows, StoredRecord};
 use types::{PartitionCount, PartitionId, Position, TenantId};
 
+use super::damage::passed;
 use super::names::{Names, row};
 use super::seek::{position_at, start};
 use super::view::{ordinal_of, view};
@@ -26,7 +27,7 @@ pub fn partitions_of(count: PartitionCount, wanted: &Wanted) -> Vec<PartitionId>
     }
 }
 
-/// One page.
+/// One page. What is damaged is passed by and named in it.
 pub fn read(log: &dyn Log, rows: &dyn Rows, names: &mut Names, request: &ReadRecords) -> Result<RecordPage, ReadError> {
     let ReadRecords { partition, until, wanted, .. } = request;
     let (partition, bounds) = (*partition, log.bounds(*partition));
@@ -38,8 +39,18 @@ pub fn read(log: &dyn Log, rows: &dyn Rows, names: &mut Names, request: &ReadRec
         None => first(log, rows, partition, wanted)?.max(start),
     };
     let (mut records, mut looked, mut bytes, mut done) = (Vec::new(), 0, 0, false);
+    let mut damaged: Vec<DamagedRange> = Vec::new();
     while next < end && !done && looked < RECORDS_PER_PAGE && records.len() < most && bytes < PAGE_BYTES {
-        let page = log.read(partition, next, RECORDS_PER_READ, BYTES_PER_READ)?;
+        let page = match log.read(partition, next, RECORDS_PER_READ, BYTES_PER_READ) {
+            Ok(page) => page,
+            Err(error) => {
+                let range = passed(log, partition, next, error)?;
+                // Each look at damage may have cost a read from the disk.
+                (next, looked) = (range.until.min(end), looked + RECORDS_PER_READ);
+                join(&mut damaged, DamagedRange { until: next, ..range });
+                continue;
+            }
+        };
         if page.is_empty() {
             // The rest up to the end is no longer kept.
             next = end;
@@ -60,7 +71,15 @@ pub fn read(log: &dyn Log, rows: &dyn Rows, names: &mut Names, request: &ReadRec
             }
         }
     }
-    Ok(RecordPage { records, next, done: done || next >= end, start })
+    Ok(RecordPage { records, next, done: done || next >= end, start, damaged })
+}
+
+/// Ranges that touch are told as one, for the reason of the first.
+fn join(damaged: &mut Vec<DamagedRange>, range: DamagedRange) {
+    match damaged.last_mut().filter(|last| last.until == range.from) {
+        Some(last) => last.until = range.until,
+        None => damaged.push(range),
+    }
 }
 
 /// Where to begin when nobody says: at the time asked for, at the stream's creation.

@@ -4,19 +4,19 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use engine::{Answer, Command, RowImage, RowName, TrimStreams, stored};
+use engine::{Answer, Command, RowImage, RowName, StreamKey, TrimStreams, stored};
 use storage::retention::{Keep, Policy, choose};
-use storage::{RetentionClass, RowKey, RowKind, SegmentFacts, StreamExtent};
-use types::{PartitionId, StreamOrdinal, TenantId};
+use storage::{RetentionClass, RowKey, SegmentFacts, SegmentId, StreamExtent};
+use types::{Offset, PartitionId, StreamOrdinal, TenantId};
 
 use super::{Interrupted, Pass, or_pass_over};
-use crate::limits;
+use crate::partition::Notice;
+use crate::{limits, translate};
 
 /// What one segment holds of tenants.
 pub(super) type Shares = BTreeMap<TenantId, Share>;
 
-/// What a segment holds of a tenant's streams, counted once: what streams gave up since then by age or by their own
-/// bounds still counts, until the segment goes.
+/// What a segment holds of a tenant's streams that they still keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
     records: u64,
@@ -54,13 +54,12 @@ impl Pass {
         let ready = |segment: &&SegmentFacts| segment.sealed && !segment.quarantined && segment.next <= segment.floor;
         let of_streams = |segment: &&SegmentFacts| segment.id.class == RetentionClass::Stream && ready(segment);
         let segments: Vec<_> = facts.iter().filter(of_streams).copied().collect();
-        self.shares.retain(|id, _| segments.iter().any(|segment| segment.id == *id));
+        let is_there = |id: &SegmentId| segments.iter().any(|segment| segment.id == *id);
+        self.shares.retain(|id, _| is_there(id));
+        self.recount.retain(|id, _| is_there(id));
+        self.held.retain(|(id, _), _| is_there(id));
         for segment in &segments {
-            if !self.shares.contains_key(&segment.id)
-                && let Some(shares) = or_pass_over(segment, self.shares_of(segment))?
-            {
-                self.shares.insert(segment.id, shares);
-            }
+            self.count(segment)?;
         }
         for (tenant, keep) in self.settings.tenants.clone() {
             let share = |segment: &SegmentFacts| {
@@ -69,19 +68,49 @@ impl Pass {
             };
             let shares: Vec<_> = segments.iter().filter_map(share).collect();
             for segment in over(&shares, keep) {
-                self.trim_tenant(&segment, &tenant)?;
+                let held = self.held.get(&(segment.id, tenant.clone()));
+                if held.is_none_or(|until| *until <= self.host.now()) {
+                    self.trim_tenant(&segment, &tenant)?;
+                }
             }
         }
         Ok(())
     }
 
+    /// Finds out what a segment holds of tenants, unless that is known, or rows do not know all of it yet.
+    fn count(&mut self, segment: &SegmentFacts) -> Result<(), Interrupted> {
+        if self.shares.contains_key(&segment.id) {
+            return Ok(());
+        }
+        if self.recount.get(&segment.id).is_some_and(|reflected| *reflected > segment.floor) {
+            let partition = segment.id.partition;
+            self.host.mailbox(partition).notify(Notice::Checkpoint(partition));
+            return Ok(());
+        }
+        if let Some(shares) = or_pass_over(segment, self.shares_of(segment))? {
+            self.recount.remove(&segment.id);
+            self.shares.insert(segment.id, shares);
+        }
+        Ok(())
+    }
+
+    /// Streams gave up some of what it holds: what is known of tenants' shares is too much.
+    pub(super) fn count_again(&mut self, segment: &SegmentFacts) {
+        if !self.settings.tenants.is_empty() {
+            self.shares.remove(&segment.id);
+            self.recount.insert(segment.id, self.host.log.bounds(segment.id.partition).end);
+        }
+    }
+
     fn shares_of(&self, segment: &SegmentFacts) -> Result<Shares, Interrupted> {
         let mut records: BTreeMap<TenantId, u64> = BTreeMap::new();
-        self.each_page(segment, |pass, page| {
+        self.each_page(segment, |page| {
             for extent in page {
-                let tenant = pass.tenant(segment.id.partition, extent.stream)?;
-                if let Some(tenant) = tenant.filter(|tenant| pass.settings.tenants.contains_key(tenant)) {
-                    *records.entry(tenant).or_default() += extent.events;
+                let Some(key) = self.named(segment.id.partition, extent.stream)? else { continue };
+                if self.settings.tenants.contains_key(&key.tenant) {
+                    let low = self.low(segment.id.partition, &key, extent.stream)?;
+                    let kept = extent.events.min(extent.end.value().saturating_sub(low.value()));
+                    *records.entry(key.tenant).or_default() += kept;
                 }
             }
             Ok(())
@@ -91,11 +120,11 @@ impl Pass {
 
     fn trim_tenant(&mut self, segment: &SegmentFacts, tenant: &TenantId) -> Result<(), Interrupted> {
         let partition = segment.id.partition;
-        let mut all = true;
-        self.each_page(segment, |pass, page| {
+        let (mut all, mut any) = (true, false);
+        self.each_page(segment, |page| {
             let mut extents = Vec::new();
             for extent in page {
-                if pass.tenant(partition, extent.stream)?.as_ref() == Some(tenant) {
+                if self.named(partition, extent.stream)?.is_some_and(|key| key.tenant == *tenant) {
                     extents.push((extent.stream, extent.end));
                 }
             }
@@ -104,50 +133,65 @@ impl Pass {
             }
             let command =
                 Command::TrimStreams(Box::new(TrimStreams { newest: segment.last_time, extents, room: true }));
-            let Answer::Trimmed { trimmed, cleared, .. } = pass.command(partition, command)? else {
+            let Answer::Trimmed { trimmed, cleared, .. } = self.command(partition, command)? else {
                 unreachable!("a trim is answered with what was trimmed")
             };
-            all &= cleared;
-            trimmed.into_iter().try_for_each(|(key, ordinal, low)| pass.forget_producers(partition, &key, ordinal, low))
+            (all, any) = (all && cleared, any || !trimmed.is_empty());
+            trimmed.into_iter().try_for_each(|(key, ordinal, low)| self.forget_producers(partition, &key, ordinal, low))
         })?;
-        // What a pinned reader holds back is asked for again by the next pass.
-        if all && let Some(shares) = self.shares.get_mut(&segment.id) {
-            shares.remove(tenant);
+        if any {
+            self.count_again(segment);
+            self.looked_at.remove(&segment.id);
         }
-        self.looked_at.remove(&segment.id);
+        if !all {
+            let again = self.host.now().plus_millis(limits::PINNED_TRIM_MS);
+            self.held.insert((segment.id, tenant.clone()), again);
+        }
         Ok(())
     }
 
     fn each_page(
         &self,
         segment: &SegmentFacts,
-        mut with: impl FnMut(&Self, &[StreamExtent]) -> Result<(), Interrupted>,
+        mut with: impl FnMut(&[StreamExtent]) -> Result<(), Interrupted>,
     ) -> Result<(), Interrupted> {
         let mut after = None;
         loop {
             let page = self.host.log.segment_streams(segment.id, after, limits::STREAMS_PER_TRIM)?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.stream);
-            with(self, &page)?;
+            with(&page)?;
         }
     }
 
-    /// Whose stream it is; `None`: a run's, or it was deleted.
-    fn tenant(&self, partition: PartitionId, stream: StreamOrdinal) -> Result<Option<TenantId>, Interrupted> {
-        let (_, id) = stored::row_key(&RowName::StreamName(stream));
-        let key = RowKey { kind: RowKind::StreamName, id: Bytes::from(id) };
-        let Some(row) = self.host.rows.get(partition, &key)? else { return Ok(None) };
-        let read = stored::read_row(RowKind::StreamName as u8, &key.id, &row.value);
-        match read.map_err(|error| Interrupted::Log(error.to_string()))? {
-            (_, RowImage::StreamName(key)) => Ok(Some(key.tenant)),
-            _ => Err(Interrupted::Log("a row of a stream's name holds something else".to_owned())),
+    /// The stream of that ordinal; `None`: it is a run's, or was deleted.
+    fn named(&self, partition: PartitionId, stream: StreamOrdinal) -> Result<Option<StreamKey>, Interrupted> {
+        match self.row(partition, &RowName::StreamName(stream))? {
+            None => Ok(None),
+            Some(RowImage::StreamName(key)) => Ok(Some(key)),
+            Some(_) => Err(Interrupted::Log("a row of a stream's name holds something else".to_owned())),
         }
+    }
+
+    /// The first offset that a stream keeps, as rows have it; all is given up of one that lives no more.
+    fn low(&self, partition: PartitionId, key: &StreamKey, ordinal: StreamOrdinal) -> Result<Offset, Interrupted> {
+        match self.row(partition, &RowName::Stream(key.clone()))? {
+            Some(RowImage::Stream(stream)) if stream.ordinal == ordinal => Ok(stream.low),
+            _ => Ok(Offset::new(u64::MAX)),
+        }
+    }
+
+    fn row(&self, partition: PartitionId, name: &RowName) -> Result<Option<RowImage>, Interrupted> {
+        let (kind, id) = stored::row_key(name);
+        let key = RowKey { kind: translate::row_kind(kind), id: Bytes::from(id) };
+        let Some(row) = self.host.rows.get(partition, &key)? else { return Ok(None) };
+        let image = stored::decode_row(name, &row.value).map_err(|error| Interrupted::Log(error.to_string()))?;
+        Ok(Some(image))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use storage::SegmentId;
     use types::{Position, Timestamp};
 
     use super::*;

@@ -96,7 +96,7 @@ fn create(
     Ok(BackupReport {
         path,
         partitions: u32::try_from(manifest.partitions.len()).unwrap_or(u32::MAX),
-        records: manifest.records(),
+        positions: manifest.positions(),
         files: manifest.files.len() as u64,
         bytes: manifest.bytes(),
         copied_bytes,

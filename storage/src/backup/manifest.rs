@@ -157,7 +157,8 @@ impl Manifest {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    pub(super) fn records(&self) -> u64 {
+    /// How many were given to records, over all partitions: also to those that are no longer kept.
+    pub(super) fn positions(&self) -> u64 {
         self.partitions.iter().fold(0, |sum, mark| sum.saturating_add(mark.end.value()))
     }
 }

@@ -43,8 +43,8 @@ pub struct BackupOptions {
 pub struct BackupReport {
     pub path: PathBuf,
     pub partitions: u32,
-    /// Over all partitions: one past the last record, added up.
-    pub records: u64,
+    /// Given to records so far, over all partitions: also those of records that are no longer kept.
+    pub positions: u64,
     pub files: u64,
     pub bytes: u64,
     /// What was written anew; the rest are hard links.
@@ -72,7 +72,8 @@ pub struct Restored {
     pub backup: PathBuf,
     pub directory: PathBuf,
     pub made: Timestamp,
-    pub records: u64,
+    /// As in the report of the backup.
+    pub positions: u64,
     pub bytes: u64,
     /// The new history of each partition: cursors of before are refused.
     pub histories: Vec<History>,

@@ -38,8 +38,8 @@ pub fn restore(backup: &Path, into: &Path, history_seed: u32, on_step: OnStep<'_
     on_step(Step::Finish);
     let histories = history::renew(&DataDirectory::new(beside.path()), history_seed)?;
     beside.finish(into)?;
-    let (records, bytes) = (manifest.records(), manifest.bytes());
-    Ok(Restored { backup: path, directory: into.to_owned(), made: manifest.made, records, bytes, histories })
+    let (positions, bytes) = (manifest.positions(), manifest.bytes());
+    Ok(Restored { backup: path, directory: into.to_owned(), made: manifest.made, positions, bytes, histories })
 }
 
 fn refuse_existing(into: &Path) -> Result<(), BackupError> {

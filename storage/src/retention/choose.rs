@@ -12,7 +12,7 @@ use crate::record::RetentionClass;
 pub struct Keep {
     /// Milliseconds of log time since a segment's last record.
     pub age_ms: Option<u64>,
-    /// Bytes of blocks.
+    /// Bytes of blocks, of segments that are not quarantined.
     pub bytes: Option<u64>,
     pub records: Option<u64>,
 }
@@ -65,7 +65,9 @@ pub fn choose(segments: &[SegmentFacts], policy: &Policy, now: Timestamp) -> Vec
 }
 
 fn choose_of_class(segments: &[&SegmentFacts], keep: Keep, now: Timestamp, choices: &mut Vec<Choice>) {
-    let total = |count: fn(&SegmentFacts) -> u64| segments.iter().map(|facts| count(facts)).sum::<u64>();
+    // What is quarantined is there to be saved, and comes on top: it must not push out what is whole.
+    let whole = segments.iter().filter(|facts| !facts.quarantined);
+    let total = |count: fn(&SegmentFacts) -> u64| whole.clone().map(|facts| count(facts)).sum::<u64>();
     let (mut bytes, mut records) = (total(|facts| facts.bytes), total(|facts| facts.records));
     let over = |sum: u64, limit: Option<u64>| limit.is_some_and(|limit| sum > limit);
     for facts in segments.iter().filter(|facts| may_go(facts)) {
@@ -140,6 +142,14 @@ mod tests {
         assert_eq!(chosen(&segments, &room(2_000), 10), [(1, 1, Reason::Room), (1, 2, Reason::Room)]);
         let records = stream(Keep { records: Some(300), ..Keep::default() });
         assert_eq!(chosen(&segments, &records, 10), [(1, 1, Reason::Room)]);
+    }
+
+    #[test]
+    fn what_is_quarantined_pushes_nothing_out() {
+        let damaged = SegmentFacts { quarantined: true, ..facts(0, 1, 1) };
+        let room = stream(Keep { bytes: Some(1_000), ..Keep::default() });
+        assert_eq!(chosen(&[damaged, facts(0, 2, 2)], &room, 10), []);
+        assert_eq!(chosen(&[damaged, facts(0, 2, 2), facts(0, 3, 3)], &room, 10), [(0, 2, Reason::Room)]);
     }
 
     #[test]

@@ -11,11 +11,12 @@ use crate::error::OpenError;
 use crate::keys::{Family, LogKey};
 use crate::recovery::all_segments;
 use crate::segment::{ChainId, Segment, SegmentState};
-use crate::store::{Entry, Scan, Store};
+use crate::store::{Entry, Scan, Store, StoreError};
 
 pub(super) struct ChainWalk<'a> {
     store: &'a dyn Store,
-    scan: Box<dyn Scan + 'a>,
+    /// `None`: nothing more of the chain can be read.
+    scan: Option<Box<dyn Scan + 'a>>,
     chain: ChainId,
     /// As stored, the oldest last.
     segments: Vec<Segment>,
@@ -24,6 +25,8 @@ pub(super) struct ChainWalk<'a> {
     current: Option<Current>,
     previous_crc: Option<u32>,
     last: Option<LogKey>,
+    /// Positions of segments of which something could not be read, until somebody takes them.
+    unreadable: Option<(Position, Position)>,
 }
 
 /// The segment that is being read.
@@ -34,6 +37,16 @@ struct Current {
     index: Index,
     /// Something of it could not be read, so that its sum means nothing.
     broken: bool,
+    /// The store could not give what follows in it.
+    unreadable: bool,
+}
+
+impl Current {
+    /// Whether nothing of it is still to come.
+    fn is_whole(&self) -> bool {
+        !self.stored.state.is_kept()
+            || (self.stored.state == SegmentState::Sealed && self.sum.clone().sealed() == self.stored)
+    }
 }
 
 impl<'a> ChainWalk<'a> {
@@ -42,9 +55,19 @@ impl<'a> ChainWalk<'a> {
         segments.reverse();
         let start = LogKey::chain_start(chain.partition, chain.class).encode();
         let end = LogKey::chain_end(chain.partition, chain.class).encode();
-        let scan = store.scan(Family::Log, &start, &end, SCAN_BYTES);
+        let scan = Some(store.scan(Family::Log, &start, &end, SCAN_BYTES));
         let saved = (checkpoint.active[chain.class.index()].clone(), checkpoint.end);
-        Ok(Self { store, scan, chain, segments, saved, current: None, previous_crc: None, last: None })
+        Ok(Self {
+            store,
+            scan,
+            chain,
+            segments,
+            saved,
+            current: None,
+            previous_crc: None,
+            last: None,
+            unreadable: None,
+        })
     }
 
     fn place(&self) -> Place {
@@ -55,7 +78,8 @@ impl<'a> ChainWalk<'a> {
     /// The next good block. What is wrong before it goes into the report.
     pub(super) fn next(&mut self, report: &mut VerifyReport) -> Option<Block> {
         loop {
-            match self.scan.next() {
+            let next = self.scan.as_mut().map_or(Ok(None), |scan| scan.next());
+            match next {
                 Ok(Some(entry)) => {
                     if let Some(block) = self.look_at(entry, report) {
                         return Some(block);
@@ -67,14 +91,36 @@ impl<'a> ChainWalk<'a> {
                     }
                     return None;
                 }
-                Err(error) => {
-                    report.damage(self.place(), &format!("what follows in the chain cannot be read: {error}"));
-                    self.segments.clear();
-                    self.current = None;
-                    return None;
-                }
+                Err(error) => self.pass_unreadable(&error, report),
             }
         }
+    }
+
+    /// Goes on with the segment after the one of which the store cannot give what comes next.
+    fn pass_unreadable(&mut self, error: &StoreError, report: &mut VerifyReport) {
+        while self.current.as_ref().is_none_or(|it| it.unreadable || it.is_whole()) && !self.segments.is_empty() {
+            self.next_segment(report);
+        }
+        let place = self.place();
+        let Some(current) = self.current.as_mut().filter(|current| !current.unreadable) else {
+            report.damage(place, &format!("what follows in the chain cannot be read: {error}"));
+            self.scan = None;
+            return;
+        };
+        (current.unreadable, current.broken) = (true, true);
+        let (from, behind) = (current.sum.next, current.stored.log_range().1);
+        let place = Place { position: Some(from), ..Place::segment(&current.stored) };
+        report.damage(place, &format!("what follows in the segment cannot be read: {error}"));
+        let until = self.segments.last().map_or(Position::new(u64::MAX), |next| next.base);
+        self.unreadable = Some(self.unreadable.map_or((from, until), |(first, _)| (first.min(from), until)));
+        self.previous_crc = None;
+        let end = LogKey::chain_end(self.chain.partition, self.chain.class).encode();
+        self.scan = Some(self.store.scan(Family::Log, &behind, &end, SCAN_BYTES));
+    }
+
+    /// The positions that were passed because they cannot be read, once.
+    pub(super) const fn take_unreadable(&mut self) -> Option<(Position, Position)> {
+        self.unreadable.take()
     }
 
     fn look_at(&mut self, (key, value): Entry, report: &mut VerifyReport) -> Option<Block> {
@@ -142,7 +188,7 @@ impl<'a> ChainWalk<'a> {
             let gone = !stored.state.is_kept();
             self.previous_crc = Some(if gone { stored.last_crc() } else { stored.before_crc });
             let sum = stored.emptied();
-            self.current = Some(Current { stored, sum, index: Index::new(), broken: gone });
+            self.current = Some(Current { stored, sum, index: Index::new(), broken: gone, unreadable: false });
         }
     }
 
@@ -157,7 +203,7 @@ impl<'a> ChainWalk<'a> {
     }
 
     fn end_segment(&self, current: Current, report: &mut VerifyReport) {
-        let Current { stored, mut sum, index, broken } = current;
+        let Current { stored, mut sum, index, broken, unreadable: _ } = current;
         let place = Place::segment(&stored);
         if broken {
             return;

@@ -208,6 +208,7 @@ fn verify_partition(
     // Both chains side by side, the lower block first, so that groups are met one after the other.
     let mut heads = walks.each_mut().map(|walk| walk.next(report));
     loop {
+        walks.iter_mut().filter_map(ChainWalk::take_unreadable).for_each(|range| order.pass(range));
         let base = |head: &Option<Block>| head.as_ref().map(|block| block.header.key.base);
         let chain = match (base(&heads[0]), base(&heads[1])) {
             (None, None) => break,

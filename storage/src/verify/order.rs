@@ -35,6 +35,12 @@ impl Order {
         Self { partition, next, holes, streams, after_damage: false, group: Vec::new(), group_end: next }
     }
 
+    /// Records of `from..until` may be missing: that they cannot be read was said already.
+    pub(super) fn pass(&mut self, (from, until): (Position, Position)) {
+        self.holes = std::mem::take(&mut self.holes).and(from, until);
+        self.after_damage = true;
+    }
+
     /// Adds a block; blocks come in the order of their bases.
     pub(super) fn add(&mut self, block: &Block, report: &mut VerifyReport) {
         let key = block.header.key;

@@ -88,9 +88,9 @@ fn what_was_acknowledged_before_a_backup_is_in_it_while_appends_go_on() {
         report
     });
     let verified = verify_backup(&folder.join("backups"), &mut quiet).expect("it is whole");
-    assert_eq!((verified.path, verified.bytes, verified.log.records), (report.path, report.bytes, report.records));
+    assert_eq!((verified.path, verified.bytes, verified.log.records), (report.path, report.bytes, report.positions));
     let restored = restore(&folder.join("backups"), &folder.join("again"), SEED, &mut quiet).expect("it restores");
-    assert_eq!(restored.records, report.records);
+    assert_eq!(restored.positions, report.positions);
     let after: Vec<_> = partitions().map(|id| all(&**rocks.rocks(), id)).collect();
     rocks.log = None;
     let (log, opened) = RocksLog::open(&folder.join("again"), &rocks.options).expect("it opens");
@@ -146,7 +146,7 @@ fn a_later_backup_links_what_an_earlier_one_has() {
     rocks.log = None;
     fs::remove_dir_all(&rocks.path).expect("writable");
     fs::remove_dir_all(&first.path).expect("writable");
-    assert_eq!(verify_backup(&second.path, &mut quiet).expect("it is whole").log.records, second.records);
+    assert_eq!(verify_backup(&second.path, &mut quiet).expect("it is whole").log.records, second.positions);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn another_log_with_the_same_numbers_of_files_is_not_linked() {
     back_up(&one, &target, 1);
     let report = back_up(&other, &target, 2);
     let restored = restore(&report.path, &one.folder.path().join("again"), 1, &mut quiet).expect("it restores");
-    assert_eq!(restored.records, report.records);
+    assert_eq!(restored.positions, report.positions);
     for id in partitions() {
         let log = ReadOnlyLog::open(&restored.directory).expect("it opens").0;
         assert_eq!(all(&log, id), all(&**other.rocks(), id));
@@ -191,7 +191,7 @@ fn a_stopped_directory_is_backed_up_and_not_changed() {
     for (second, path) in [(1, &rocks.path), (2, &unclean)] {
         let (before, target) = (contents(path), rocks.folder.path().join("backups"));
         let report = back_up_stopped(path, &target, options(second), &mut quiet).expect("it is backed up");
-        assert_eq!(report.records, records);
+        assert_eq!(report.positions, records);
         assert_eq!(contents(path), before);
         let again = rocks.folder.path().join(format!("again-{second}"));
         restore(&report.path, &again, SEED, &mut quiet).expect("it restores");

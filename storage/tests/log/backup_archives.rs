@@ -17,7 +17,7 @@ fn an_archive_is_a_backup_in_one_file() {
     let report = back_up(&rocks, &path, 1);
     assert_eq!((&report.path, report.copied_bytes), (&path, report.bytes));
     let verified = verify_backup(&path, &mut quiet).expect("it is whole");
-    assert_eq!((verified.log.records, verified.files), (report.records, report.files));
+    assert_eq!((verified.log.records, verified.files), (report.positions, report.files));
     assert_eq!(names(path.parent().expect("a folder")), ["log.tar"]);
     let restored = restore(&path, &folder.join("again"), SEED, &mut quiet).expect("it restores");
     let log = ReadOnlyLog::open(&restored.directory).expect("it opens").0;
@@ -144,7 +144,7 @@ fn an_archive_with_more_than_its_manifest_names_is_refused() {
         });
         verify_backup(&path, &mut quiet)
     };
-    assert_eq!(pack(&[], &[]).expect("packed by hand it is a backup as well").log.records, report.records);
+    assert_eq!(pack(&[], &[]).expect("packed by hand it is a backup as well").log.records, report.positions);
     let error = pack(&["log/777777.sst"], &[]).expect_err("one more").to_string();
     assert!(error.contains("log/777777.sst, which its MANIFEST does not name"), "{error}");
     let error = pack(&[], &["log/777777.sst"]).expect_err("one more").to_string();

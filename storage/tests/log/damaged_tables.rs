@@ -123,6 +123,20 @@ fn all_but(log: &RocksLog, damaged: &[SegmentFacts], truth: &[Vec<Vec<StoredReco
     }
 }
 
+/// Verifying does not stop at what it cannot read: it names each damaged segment, and takes nothing for missing.
+fn names_each(verified: &storage::VerifyReport, damaged: &[SegmentFacts], place: usize) {
+    let named: BTreeSet<_> = verified.damages.iter().map(|it| (it.partition, it.chain, it.segment)).collect();
+    for id in damaged.iter().map(|segment| segment.id) {
+        let wanted = (Some(id.partition), Some(id.class), Some(id.number));
+        assert!(named.contains(&wanted), "place {place}: {id:?} is not in {:?}", verified.damages);
+    }
+    let missing = |it: &&storage::DamageFound| it.what.contains("missing");
+    assert_eq!(verified.damages.iter().find(missing), None, "place {place}");
+    let records = u64::from(PARTITIONS) * EVENTS * 2;
+    let lost: u64 = damaged.iter().map(|segment| segment.records).sum();
+    assert!(verified.records + lost >= records, "place {place}: {} of {records} were read", verified.records);
+}
+
 #[test]
 fn damage_inside_tables_quarantines_what_they_hold_and_all_else_is_served() {
     let mut rocks = Rocks::new(SIZES);
@@ -140,6 +154,7 @@ fn damage_inside_tables_quarantines_what_they_hold_and_all_else_is_served() {
         copy_folder(&rocks.path, &copy);
         let table = copy.join("log").join(largest.file_name().expect("it has a name"));
         flip(&table, len / PLACES * place + 4_321);
+        let verified = storage::verify(&copy).expect("something can be read");
         match RocksLog::open(&copy, &rocks.options) {
             // What recovery needs is damaged.
             Err(_) => refused += 1,
@@ -152,6 +167,7 @@ fn damage_inside_tables_quarantines_what_they_hold_and_all_else_is_served() {
                 }
                 let damaged = scrub(&log);
                 all_but(&log, &damaged, &truth);
+                names_each(&verified, &damaged, place);
                 quarantined.extend(damaged.iter().map(|segment| segment.id));
                 log.close().expect("it closes");
                 drop(log);

@@ -67,7 +67,7 @@ pub(super) async fn cat(arguments: Cat, context: &Context) -> Result<Exit, Failu
                 left -= 1;
             }
             if left == 0 {
-                return Ok(Exit::Done);
+                return Ok(source.exit());
             }
             if page.done {
                 break;
@@ -75,13 +75,13 @@ pub(super) async fn cat(arguments: Cat, context: &Context) -> Result<Exit, Failu
             request.from = Some(page.next);
         }
     }
-    Ok(Exit::Done)
+    Ok(source.exit())
 }
 
 pub(super) async fn tail(arguments: Tail, context: &Context) -> Result<Exit, Failure> {
     let Tail { from, filter, lines, follow, full } = arguments;
     let mut source = from.open(context)?;
-    if follow && matches!(source, Source::Directory { .. }) {
+    if follow && source.is_directory() {
         return Err(Failure::usage("a directory does not grow under the eye: --follow asks a running node")
             .advise("leave --data out, and name the node's admin port with --admin"));
     }
@@ -102,7 +102,7 @@ pub(super) async fn tail(arguments: Tail, context: &Context) -> Result<Exit, Fai
             continue;
         }
         if !follow {
-            return Ok(Exit::Done);
+            return Ok(source.exit());
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}

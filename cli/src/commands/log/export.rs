@@ -72,7 +72,7 @@ pub(super) async fn run(Export { from, filter, format }: Export, context: &Conte
     if left_out > 0 {
         render::notice(format!("{left_out} events of streams that were deleted are left out"));
     }
-    Ok(Exit::Done)
+    Ok(source.exit())
 }
 
 /// Streams of a partition that are no more, though their records may still be there.
