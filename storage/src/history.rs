@@ -18,7 +18,8 @@ pub(crate) fn renew(directory: &DataDirectory, seed: u32) -> Result<Vec<History>
     let commit = directory.commit();
     let opened = WatermarkFile::open(&commit).map_err(|error| io_error(&commit, &error))?;
     let (mut file, mut watermark) = opened.map_err(|damage| watermark::unbelievable(&commit, &damage))?;
-    let store = RocksStore::open(&directory.log(), open_files::of_a_command()).map_err(unopened(&place))?;
+    let store = RocksStore::open(&directory.log(), open_files::of_a_command(), watermark.durable.len())
+        .map_err(unopened(&place))?;
     let (mut batch, mut histories) = (Batch::default(), Vec::new());
     for partition in directory_value(&store)?.partitions.partitions() {
         let mut meta = partition_meta(&store, partition)?;

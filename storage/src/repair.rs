@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use types::{PartitionId, Position};
+use types::{PartitionCount, PartitionId, Position};
 
 use crate::checkpoint::PartitionMeta;
 use crate::codec::Damage;
@@ -37,6 +37,7 @@ pub struct Loss {
 pub struct Repair {
     directory: DataDirectory,
     _lock: DirectoryLock,
+    partitions: PartitionCount,
     /// Acknowledged records that are not there.
     pub losses: Vec<Loss>,
     /// Acknowledged writes that are not there, rows among them: the last durable one and the last that was found.
@@ -88,7 +89,7 @@ impl Repair {
         let sequence = store.sequence();
         let writes = (sequence < watermark.sequence).then_some((watermark.sequence, sequence));
         let may_lack = watermark.may_lack();
-        Ok(Self { directory, _lock: lock, losses, writes, commit, may_lack, term })
+        Ok(Self { directory, _lock: lock, partitions, losses, writes, commit, may_lack, term })
     }
 
     /// Whether there is anything to accept.
@@ -102,7 +103,9 @@ impl Repair {
         let io = |error| io_error(&self.directory.path, &error);
         let copy = self.keep_copy().map_err(io)?;
         let place = self.directory.log().display().to_string();
-        let store = RocksStore::open(&self.directory.log(), open_files::of_a_command()).map_err(unopened(&place))?;
+        let count = self.partitions.get() as usize;
+        let store =
+            RocksStore::open(&self.directory.log(), open_files::of_a_command(), count).map_err(unopened(&place))?;
         let partitions = directory(&store)?.partitions;
         let (mut batch, mut ends) = (Batch::default(), Vec::new());
         for partition in partitions.partitions() {

@@ -26,6 +26,11 @@ const ALL_MEMTABLES_BYTES: usize = 96 * 1024 * 1024;
 const RECYCLED_WALS: usize = 8;
 /// Blocks of files and their indexes, for all families. Scans do not fill it.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Another file begins where partition, class or segment change, which are the first 9 bytes of a key: then a segment's
+/// files hold nothing else, and damage in one is damage of one segment. ADR 0062, 0064.
+const CUT_AT_SEGMENTS: &str = "sst_partitioner_factory={id=SstPartitionerFixedPrefixFactory;length=9}";
+/// With more partitions than this a compaction would write many small files instead.
+const CUT_UP_TO_PARTITIONS: usize = 64;
 const READAHEAD_BYTES: usize = 2 * 1024 * 1024;
 const READAHEAD_FROM_BYTES: usize = 64 * 1024;
 /// Protects each key in memory and in cached blocks with 8 bytes of its own. The crate has no setters for these.
@@ -104,8 +109,11 @@ fn database_options(open_files: u32) -> Options {
     options
 }
 
-fn family_options(family: Family, cache: &Cache) -> Result<Options, Error> {
+fn family_options(family: Family, cache: &Cache, partitions: usize) -> Result<Options, Error> {
     let mut options = Options::default().get_options_from_string(PROTECTION)?;
+    if matches!(family, Family::Log) && partitions <= CUT_UP_TO_PARTITIONS {
+        options = options.get_options_from_string(CUT_AT_SEGMENTS)?;
+    }
     options.set_write_buffer_size(MEMTABLE_BYTES);
     options.set_max_write_buffer_number(4);
     // We hold back appends ourselves: RocksDB must not slow them down behind our back.
@@ -133,30 +141,30 @@ fn family_options(family: Family, cache: &Cache) -> Result<Options, Error> {
     Ok(options)
 }
 
-fn families() -> Result<Vec<ColumnFamilyDescriptor>, Error> {
+fn families(partitions: usize) -> Result<Vec<ColumnFamilyDescriptor>, Error> {
     let cache = Cache::new_lru_cache(CACHE_BYTES);
     let descriptor = |family: Family| {
-        family_options(family, &cache).map(|options| ColumnFamilyDescriptor::new(family.name(), options))
+        family_options(family, &cache, partitions).map(|options| ColumnFamilyDescriptor::new(family.name(), options))
     };
     Family::ALL.into_iter().map(descriptor).collect()
 }
 
 impl RocksStore {
-    /// Makes a database where there is none.
-    pub(crate) fn create(path: &Path, open_files: u32) -> Result<Self, StoreError> {
+    /// Makes a database where there is none, for a log of so many partitions.
+    pub(crate) fn create(path: &Path, open_files: u32, partitions: usize) -> Result<Self, StoreError> {
         let mut options = database_options(open_files);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_error_if_exists(true);
-        Self::open_with(&options, path)
+        Self::open_with(&options, path, partitions)
     }
 
-    pub(crate) fn open(path: &Path, open_files: u32) -> Result<Self, StoreError> {
-        Self::open_with(&database_options(open_files), path)
+    pub(crate) fn open(path: &Path, open_files: u32, partitions: usize) -> Result<Self, StoreError> {
+        Self::open_with(&database_options(open_files), path, partitions)
     }
 
-    fn open_with(options: &Options, path: &Path) -> Result<Self, StoreError> {
-        let opened = families().and_then(|families| DB::open_cf_descriptors(options, path, families));
+    fn open_with(options: &Options, path: &Path, partitions: usize) -> Result<Self, StoreError> {
+        let opened = families(partitions).and_then(|families| DB::open_cf_descriptors(options, path, families));
         opened.map(Self::over).map_err(|error| open_error(&error))
     }
 
@@ -164,7 +172,9 @@ impl RocksStore {
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         let mut options = database_options(open_files::of_a_command());
         options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Fatal, |_, _| {}));
-        let opened = families().and_then(|families| DB::open_cf_descriptors_read_only(&options, path, families, false));
+        // It compacts nothing, so the number of partitions is of no matter.
+        let families = families(usize::MAX);
+        let opened = families.and_then(|families| DB::open_cf_descriptors_read_only(&options, path, families, false));
         opened.map(Self::over).map_err(|error| open_error(&error))
     }
 
@@ -319,7 +329,7 @@ mod tests {
     #[test]
     fn the_store_tells_how_it_is_doing() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = RocksStore::create(&folder.path().join("log"), 64).expect("made");
+        let store = RocksStore::create(&folder.path().join("log"), 64, 1).expect("made");
         let before = store.health();
         assert!(before.memtable_bytes > 0 && before.file_bytes == 0, "{before:?}");
         let mut batch = Batch::default();
@@ -329,6 +339,48 @@ mod tests {
         let text = store.database.property_value_cf(store.family(Family::Log), "rocksdb.cf-write-stall-stats");
         let text = text.expect("a property").expect("this version has it");
         assert!(text.contains("total-delays: 0") && text.contains("total-stops: 0"), "{text}");
+    }
+
+    /// Two partitions whose segments grow side by side.
+    #[test]
+    fn the_files_of_a_segment_are_its_own_after_a_compaction() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = RocksStore::create(&folder.path().join("log"), 64, 2).expect("made");
+        let key = |partition: u32, segment: u32, base: u64| {
+            let class = crate::record::RetentionClass::Run;
+            let key = crate::keys::LogKey {
+                partition: types::PartitionId::new(partition),
+                class,
+                segment,
+                base: types::Position::new(base),
+            };
+            key.encode().to_vec()
+        };
+        for segment in 1..=2 {
+            for base in 0..50 {
+                let mut batch = Batch::default();
+                (0..2).for_each(|partition| batch.put_block(&key(partition, segment, base), noise(base)));
+                store.write(&batch).expect("it writes");
+            }
+            store.flush().expect("it writes");
+        }
+        let family = store.family(Family::Log);
+        store.database.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+        let before = store.property(Family::Log, "rocksdb.total-sst-files-size");
+        store.drop_files(Family::Log, &key(0, 1, 0), &key(0, 2, 0)).expect("it drops");
+        let after = store.property(Family::Log, "rocksdb.total-sst-files-size");
+        assert!(after < before * 4 / 5 && after > before * 7 / 10, "a quarter of {before} is gone: {after}");
+        let kept = store.get(Family::Log, &key(1, 1, 7)).expect("it reads");
+        assert_eq!((store.get(Family::Log, &key(0, 1, 7)), kept), (Ok(None), Some(noise(7))));
+    }
+
+    fn noise(seed: u64) -> Bytes {
+        let mut state = seed + 1;
+        let mut byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        };
+        (0..2_000).map(|_| byte()).collect()
     }
 
     #[test]

@@ -223,7 +223,8 @@ fn open_watermark(directory: &DataDirectory) -> Result<(WatermarkFile, Watermark
 fn create(directory: &DataDirectory, options: &Options) -> Result<(), OpenError> {
     directory.begin()?;
     let place = directory.log().display().to_string();
-    let store = RocksStore::create(&directory.log(), options.open_files).map_err(store_error(&place))?;
+    let count = options.partitions.get() as usize;
+    let store = RocksStore::create(&directory.log(), options.open_files, count).map_err(store_error(&place))?;
     let histories: Vec<_> =
         options.partitions.partitions().map(|partition| history(options.history_seed, partition)).collect();
     store.write(&initial(&histories)).and_then(|()| store.sync()).map_err(store_error(&place))?;
@@ -254,7 +255,7 @@ impl Existing {
             Salvage::scan(&directory.kept_aside().map_err(io)?, &watermark).map_err(io)?
         };
         let place = directory.log().display().to_string();
-        let store = RocksStore::open(&directory.log(), open_files);
+        let store = RocksStore::open(&directory.log(), open_files, watermark.durable.len());
         let store = Arc::new(store.map_err(unopened(&place))?);
         let recovered = recover(&*store, &watermark, &salvage.claims)?;
         let end = |partition: PartitionId| recovered.views[partition.value() as usize].durable();
