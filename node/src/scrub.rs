@@ -113,6 +113,7 @@ impl Rounds {
         match host.log.check_segment(segment, &mut pace) {
             Ok(Checked::Sound { .. } | Checked::Stopped) => {}
             Ok(Checked::Damaged { position, what }) => quarantine(host, &Quarantined { segment, position, what }),
+            Ok(Checked::IndexDamaged { what }) => rebuild_index(host, segment, &what),
             Err(error) => tracing::error!(?segment, %error, "a segment could not be read through"),
         }
         goes_on
@@ -134,6 +135,26 @@ fn rest(heard: &Receiver<Word>, suspected: &mut BTreeSet<PartitionId>, pause: Du
             }
             Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => return true,
+        }
+    }
+}
+
+/// Nothing is lost: the index is made anew from the blocks, which are intact.
+fn rebuild_index(host: &Host, segment: SegmentId, what: &str) {
+    let SegmentId { partition, class, number } = segment;
+    match host.log.rebuild_index(segment) {
+        Ok(true) => {
+            tracing::warn!(%partition, ?class, segment = number, what,
+                "the stream index of a segment was damaged, and is made anew from its blocks: nothing is lost");
+        }
+        Ok(false) => {
+            tracing::error!(%partition, ?class, segment = number, what,
+                "the stream index of a segment is damaged and its blocks are intact: the next start makes it anew, restart the node");
+        }
+        Err(DropError::Refused { .. }) => tracing::info!("it was dropped meanwhile"),
+        Err(error @ (DropError::Read(_) | DropError::Failed { .. } | DropError::ReadOnly)) => {
+            tracing::error!(%partition, ?class, segment = number, what, %error,
+                "the stream index of a segment is damaged, and could not be made anew");
         }
     }
 }

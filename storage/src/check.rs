@@ -32,6 +32,11 @@ pub enum Checked {
         /// A sentence.
         what: String,
     },
+    /// Its blocks are intact and its stream index is not: it can be made anew from them.
+    IndexDamaged {
+        /// A sentence.
+        what: String,
+    },
     /// It was told to stop.
     Stopped,
 }
@@ -79,17 +84,11 @@ pub(crate) fn check_segment(
     segment: &Segment,
     pace: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Checked, StoreError> {
-    let (from, until) = segment.log_range();
-    let mut scan = store.scan(Family::Log, &from, &until, SCAN_BYTES);
     let (mut sum, mut index) = (segment.emptied(), Index::new());
-    let damaged = |position, what| Ok(Checked::Damaged { position, what });
-    loop {
-        let (bytes, found) = match next_block(&mut *scan, sum.last_crc()) {
-            Ok(Some((bytes, Ok(summary)))) => (bytes, summary),
-            Ok(Some((_, Err((position, damage))))) => return damaged(position, damage.to_string()),
-            Ok(None) => break,
-            Err(StoreError::Corrupt(what)) => return damaged(sum.next, what),
-            Err(error @ StoreError::Io(_)) => return Err(error),
+    for found in blocks_of(store, segment) {
+        let (bytes, found) = match found? {
+            Ok(found) => found,
+            Err((position, what)) => return Ok(Checked::Damaged { position, what }),
         };
         index_block(&mut index, &found);
         sum.add(&found);
@@ -101,14 +100,40 @@ pub(crate) fn check_segment(
     if sum != *segment {
         let (blocks, sealed) = (sum.blocks, segment.blocks);
         let what = format!("its {blocks} blocks do not add up to what it was sealed with, {sealed} blocks");
-        return damaged(sum.next, what);
+        return Ok(Checked::Damaged { position: sum.next, what });
     }
     let wrong =
         read_index(store, segment.chain, segment.number).map_or_else(Some, |(found, _)| compare_index(&found, &index));
-    match wrong {
-        Some(what) => damaged(segment.base, what),
-        None => Ok(Checked::Sound { blocks: sum.blocks, bytes: sum.bytes }),
-    }
+    Ok(match wrong {
+        Some(what) => Checked::IndexDamaged { what },
+        None => Checked::Sound { blocks: sum.blocks, bytes: sum.bytes },
+    })
+}
+
+/// A block and its bytes; or the last good place before damage and a sentence, and then no more.
+type Met = Result<(usize, BlockSummary), (Position, String)>;
+
+/// The blocks of a segment, each held to the one before it.
+pub(crate) fn blocks_of<'a>(
+    store: &'a dyn Store,
+    segment: &Segment,
+) -> impl Iterator<Item = Result<Met, StoreError>> + 'a {
+    let (from, until) = segment.log_range();
+    let mut scan = store.scan(Family::Log, &from, &until, SCAN_BYTES);
+    let mut before = Some((segment.base, segment.before_crc));
+    std::iter::from_fn(move || {
+        let (position, crc) = before.take()?;
+        match next_block(&mut *scan, crc) {
+            Ok(None) => None,
+            Ok(Some((bytes, Ok(summary)))) => {
+                before = Some((summary.next, summary.crc));
+                Some(Ok(Ok((bytes, summary))))
+            }
+            Ok(Some((_, Err((position, damage))))) => Some(Ok(Err((position, damage.to_string())))),
+            Err(StoreError::Corrupt(what)) => Some(Ok(Err((position, what)))),
+            Err(error @ StoreError::Io(_)) => Some(Err(error)),
+        }
+    })
 }
 
 type Found = (usize, Result<BlockSummary, (Position, Damage)>);

@@ -48,6 +48,9 @@ pub const UNSAVED_BYTES_MAX: u64 = 1024 * 1024;
 /// How far the commit watermark may lie behind what is durable, in time. Under load each write of it costs a sync.
 pub const WATERMARK_MS: u64 = 100;
 
+/// Damaged tables that are kept for a person, at 64 MiB each: 1 GiB.
+pub const TABLES_KEPT_ASIDE: usize = 16;
+
 /// Free bytes at which writing stops: what is in flight (64 MiB), full memtables (96 MiB) and a compaction that runs.
 pub const FLOOR_BYTES: u64 = 256 * 1024 * 1024;
 /// A file that only takes room, given back when the disk is full: an opening may have to write back a write-ahead log

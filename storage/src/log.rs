@@ -116,6 +116,10 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `ReadError::Quarantined` or `EventsQuarantined`. Durable when it returns.
     fn quarantine(&self, found: &Quarantined) -> Result<(), DropError>;
 
+    /// Makes the stream index of a sealed segment anew from its blocks. Durable when it returns; `false`: a start has to
+    /// do it.
+    fn rebuild_index(&self, segment: SegmentId) -> Result<bool, DropError>;
+
     /// All segments that are not read, and why.
     fn quarantined(&self) -> Result<Vec<Quarantined>, ReadError>;
 

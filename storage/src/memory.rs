@@ -344,6 +344,18 @@ impl Log for MemoryLog {
         marked
     }
 
+    fn rebuild_index(&self, segment: SegmentId) -> Result<bool, DropError> {
+        let mut state = locked(&self.state);
+        if let Some(dead) = &state.dead {
+            return Err(DropError::Failed { cause: dead.to_string() });
+        }
+        let rebuilt = retention::rebuild_index(&self.catalog, segment);
+        if let Err(DropError::Failed { cause }) = &rebuilt {
+            state.dead = Some(AppendError::OutcomeUnknown { cause: cause.clone() });
+        }
+        rebuilt.map(|()| true)
+    }
+
     fn close(&self) -> Result<(), AppendError> {
         self.sync();
         let mut state = locked(&self.state);

@@ -24,6 +24,8 @@ pub struct Metrics {
     cold_reads: IntCounter,
     watermarks: IntCounter,
     quarantined: IntGauge,
+    replaced_tables: IntCounter,
+    rebuilt_indexes: IntCounter,
 }
 
 impl Default for Metrics {
@@ -52,11 +54,13 @@ impl Metrics {
             cold_reads: counter("cold_reads_total", "reads that went to the disk"),
             watermarks: counter("watermarks_total", "writes of the commit watermark"),
             quarantined: gauge("quarantined_segments", "damaged segments that are not served; should be 0"),
+            replaced_tables: counter("replaced_tables_total", "damaged tables replaced by what can be read of them"),
+            rebuilt_indexes: counter("rebuilt_indexes_total", "stream indexes of segments made anew from their blocks"),
         }
     }
 
     pub(crate) fn register(&self, registry: &Registry) -> Result<(), String> {
-        let all: [Box<dyn Collector>; 13] = [
+        let all: [Box<dyn Collector>; 15] = [
             Box::new(self.group_batches.clone()),
             Box::new(self.group_bytes.clone()),
             Box::new(self.queue_seconds.clone()),
@@ -70,6 +74,8 @@ impl Metrics {
             Box::new(self.cold_reads.clone()),
             Box::new(self.watermarks.clone()),
             Box::new(self.quarantined.clone()),
+            Box::new(self.replaced_tables.clone()),
+            Box::new(self.rebuilt_indexes.clone()),
         ];
         all.into_iter().try_for_each(|figure| registry.register(figure).map_err(|error| error.to_string()))
     }
@@ -106,6 +112,20 @@ impl Metrics {
 
     pub(crate) fn quarantined(&self, segments: usize) {
         self.quarantined.set(i64::try_from(segments).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn table_replaced(&self, indexes: u64) {
+        self.replaced_tables.inc();
+        self.indexes_rebuilt(indexes);
+    }
+
+    pub(crate) fn indexes_rebuilt(&self, indexes: u64) {
+        self.rebuilt_indexes.inc_by(indexes);
+    }
+
+    /// Damaged tables that were replaced, and stream indexes that were made anew, since the log was opened.
+    pub fn mended(&self) -> (u64, u64) {
+        (self.replaced_tables.get(), self.rebuilt_indexes.get())
     }
 
     pub(crate) fn watermark(&self) {
@@ -159,7 +179,7 @@ mod tests {
     fn all_figures_register_once() {
         let (metrics, registry) = (Metrics::new(), Registry::new());
         metrics.register(&registry).expect("all names differ");
-        assert_eq!(registry.gather().len(), 13);
+        assert_eq!(registry.gather().len(), 15);
         assert!(metrics.register(&registry).is_err());
     }
 }

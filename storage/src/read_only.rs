@@ -178,6 +178,10 @@ impl Log for ReadOnlyLog {
         Err(DropError::ReadOnly)
     }
 
+    fn rebuild_index(&self, _segment: SegmentId) -> Result<bool, DropError> {
+        Err(DropError::ReadOnly)
+    }
+
     fn close(&self) -> Result<(), AppendError> {
         Ok(())
     }

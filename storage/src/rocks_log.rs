@@ -1,5 +1,7 @@
 //! The log on RocksDB: opens a data directory, holds it to what was acknowledged, and serves it.
 
+mod mending;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,8 +17,10 @@ use crate::error::{AppendError, OpenError, ReadError};
 use crate::figures::{SegmentFigures, StoreFigures, segment_figures, store_figures};
 use crate::format::{DataDirectory, DirectoryLock, Found, io_error};
 use crate::group::{Pending, Writer};
+use crate::keys::Family;
 use crate::limits;
 use crate::log::{AppendBatch, Log, OnDurable, PartitionBounds, StreamRead};
+use crate::mend::{ask_next_start, finish_swap, mend_noted};
 use crate::metrics::gauges::Gauges;
 use crate::metrics::{Metrics, Registry};
 use crate::partition_log::Policy;
@@ -27,7 +31,7 @@ use crate::read_stream::{is_recent, read_stream};
 use crate::record::StoredRecord;
 use crate::recovery::{Recovered, history, initial, recover, store_error, unopened};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
-use crate::rocks::RocksStore;
+use crate::rocks::{RocksStore, is_damaged_table};
 use crate::rows::{Met, Row, RowKey, RowKind, Rows};
 use crate::salvage::Salvage;
 use crate::space::{Reserve, Space};
@@ -154,11 +158,22 @@ impl RocksLog {
         if created {
             create(&directory, options)?;
         }
+        finish_swap(&directory).map_err(|error| io_error(path, &error))?;
         let (file, before) = open_watermark(&directory)?;
+        if !before.clean {
+            let io = |error| io_error(path, &error);
+            // What they claim is looked at after a mend too.
+            directory.keep_aside(&directory.wal_files().map_err(io)?.0).map_err(io)?;
+        }
+        let lost = mend_noted(&directory, &mut |_| Ok(()))?;
         let found = Existing::open(&directory, before, options.open_files)?;
         let report = OpenReport { created, elapsed: started.elapsed(), ..found.report() };
         let (log, term) = found.serve(&directory, file, (lock, space), options)?;
-        Ok((log, OpenReport { term, elapsed: started.elapsed(), ..report }))
+        for lost in &lost {
+            log.seal_and_quarantine(lost);
+        }
+        let quarantined = log.quarantined_segments();
+        Ok((log, OpenReport { term, quarantined, elapsed: started.elapsed(), ..report }))
     }
 
     /// What was counted since it was opened.
@@ -320,7 +335,7 @@ impl Existing {
             bounds: QueueBounds { batches: options.queue_batches, bytes: options.queue_bytes },
             watermark_every: Duration::from_millis(options.watermark_ms),
             durability: options.durability,
-            on_fatal: options.on_fatal.clone(),
+            on_fatal: Some(noting(directory, options.on_fatal.clone())),
         };
         let keeper = Box::new(Keeper { file, _lock: lock });
         let committer = Committer::start(Arc::clone(&catalog), writer, &watermark, keeper, commit)
@@ -330,6 +345,19 @@ impl Existing {
         let log = RocksLog { catalog, store, committer, space, durability, dropping, directory, term, backing_up };
         Ok((Arc::new(log), term))
     }
+}
+
+/// What ended the log is noted where the next start can mend it.
+fn noting(directory: &DataDirectory, then: Option<OnFatal>) -> OnFatal {
+    let directory = directory.clone();
+    Arc::new(move |cause| {
+        if is_damaged_table(cause) {
+            ask_next_start(&directory, cause);
+        }
+        if let Some(then) = &then {
+            then(cause);
+        }
+    })
 }
 
 fn policy(options: &Options, partitions: PartitionCount) -> Policy {
@@ -410,12 +438,24 @@ impl Log for RocksLog {
 
     fn quarantine(&self, found: &Quarantined) -> Result<(), DropError> {
         let _one_at_a_time = self.dropping.lock().unwrap_or_else(PoisonError::into_inner);
-        let marked = retention::quarantine(&self.catalog, found);
+        let marked = retention::quarantine(&self.catalog, found).and_then(|()| {
+            self.take_out(Family::Log, found.segment)?;
+            self.take_out(Family::Index, found.segment).map(|_| ())
+        });
         if let Err(DropError::Failed { cause }) = &marked {
             self.committer.fail("a quarantine could not be written", cause);
         }
         self.catalog.metrics.quarantined(self.quarantined().map_or(0, |found| found.len()));
         marked
+    }
+
+    fn rebuild_index(&self, segment: SegmentId) -> Result<bool, DropError> {
+        let _one_at_a_time = self.dropping.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = self.make_index(segment);
+        if let Err(DropError::Failed { cause }) = &made {
+            self.committer.fail("an index could not be written", cause);
+        }
+        made
     }
 
     fn close(&self) -> Result<(), AppendError> {

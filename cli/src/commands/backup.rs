@@ -78,11 +78,9 @@ async fn create(Create { target, data, copy }: Create, context: &Context) -> Res
         Some(directory) => of_stopped(&directory, &target, copy)?,
         None => of_running(&target, copy, context).await?,
     };
-    // A script that looks at nothing else must not take it for one that can be restored.
-    let exit = if made.quarantined == 0 { Exit::Done } else { Exit::LogFailed };
     if context.json {
         render::json(&made)?;
-        return Ok(exit);
+        return Ok(Exit::Done);
     }
     let BackupMade { path, positions, files, bytes, copied_bytes, quarantined, elapsed_ms, .. } = &made;
     let (size, copied) = (render::bytes(*bytes), render::bytes(*copied_bytes));
@@ -93,18 +91,18 @@ async fn create(Create { target, data, copy }: Create, context: &Context) -> Res
     if let Some(warning) = warning(*quarantined) {
         render::notice(warning);
     }
-    Ok(exit)
+    Ok(Exit::Done)
 }
 
 /// What a backup cannot bring back.
 fn warning(quarantined: u64) -> Option<String> {
     let segments = match quarantined {
         0 => return None,
-        1 => "1 segment is damaged and quarantined, and is damaged".to_owned(),
-        more => format!("{more} segments are damaged and quarantined, and are damaged"),
+        1 => "1 segment is".to_owned(),
+        more => format!("{more} segments are"),
     };
-    let advice = "it cannot be restored; keep an older one that has them whole, and see `headwater log segments`";
-    Some(format!("warning: {segments} in this backup too: {advice}"))
+    let advice = "keep an older backup that has them whole, and see `headwater log segments`";
+    Some(format!("warning: {segments} damaged and quarantined, in this backup too: all else is restored; {advice}"))
 }
 
 async fn of_running(target: &Path, copy: bool, context: &Context) -> Result<BackupMade, Failure> {
@@ -141,7 +139,7 @@ fn verify(backup: &Path, json: bool) -> Result<Exit, Failure> {
     if json {
         render::json(&json!({
             "sound": true, "path": path.display().to_string(), "made": made, "files": files, "bytes": bytes,
-            "partitions": log.partitions, "records": log.records,
+            "partitions": log.partitions, "records": log.records, "quarantined": log.quarantined,
         }))?;
         return Ok(Exit::Done);
     }
@@ -149,22 +147,30 @@ fn verify(backup: &Path, json: bool) -> Result<Exit, Failure> {
     render::line(format!("{}: {records} records in {files} files, {size}, made {made}", path.display()))?;
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
     render::line(render::paint(Style::Green, "sound", terminal))?;
+    if let Some(warning) = warning(log.quarantined) {
+        render::notice(warning);
+    }
     Ok(Exit::Done)
 }
 
 fn restore(Restore { backup, into }: &Restore, json: bool) -> Result<Exit, Failure> {
     let seed = node::inspect::random_seed();
     let restored = watched(|on_step| storage::restore(backup, into, seed, on_step)).map_err(|error| failure(&error))?;
-    let storage::Restored { backup, directory, made, positions, bytes, .. } = restored;
+    let storage::Restored { backup, directory, made, positions, bytes, quarantined, .. } = restored;
     let (backup, directory) = (backup.display().to_string(), directory.display().to_string());
     if json {
-        let answer =
-            json!({ "directory": directory, "backup": backup, "made": made, "positions": positions, "bytes": bytes });
+        let answer = json!({
+            "directory": directory, "backup": backup, "made": made, "positions": positions, "bytes": bytes,
+            "quarantined": quarantined,
+        });
         render::json(&answer)?;
         return Ok(Exit::Done);
     }
     render::line(&directory)?;
     render::notice(format!("a log of {positions} positions as of {made}, from {backup}; a new history begins"));
+    if let Some(warning) = warning(quarantined) {
+        render::notice(warning);
+    }
     render::notice(format!("start it with `headwater serve --data {directory}`"));
     Ok(Exit::Done)
 }
@@ -220,7 +226,7 @@ mod tests {
     #[test]
     fn a_backup_with_damaged_segments_is_made_with_a_warning() {
         assert_eq!(warning(0), None);
-        insta::assert_snapshot!(warning(1).expect("a warning"), @"warning: 1 segment is damaged and quarantined, and is damaged in this backup too: it cannot be restored; keep an older one that has them whole, and see `headwater log segments`");
-        insta::assert_snapshot!(warning(2).expect("a warning"), @"warning: 2 segments are damaged and quarantined, and are damaged in this backup too: it cannot be restored; keep an older one that has them whole, and see `headwater log segments`");
+        insta::assert_snapshot!(warning(1).expect("a warning"), @"warning: 1 segment is damaged and quarantined, in this backup too: all else is restored; keep an older backup that has them whole, and see `headwater log segments`");
+        insta::assert_snapshot!(warning(2).expect("a warning"), @"warning: 2 segments are damaged and quarantined, in this backup too: all else is restored; keep an older backup that has them whole, and see `headwater log segments`");
     }
 }

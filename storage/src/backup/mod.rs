@@ -49,8 +49,8 @@ pub struct BackupReport {
     pub bytes: u64,
     /// What was written anew; the rest are hard links.
     pub copied_bytes: u64,
-    /// Segments of the log in which something is damaged. The backup has them as they are, so it is neither verified nor
-    /// restored: an earlier backup may have them whole.
+    /// Segments that are quarantined: they are not served from a restored backup either. An earlier one may have them
+    /// whole.
     pub quarantined: u64,
     pub elapsed: Duration,
 }
@@ -75,6 +75,8 @@ pub struct Restored {
     /// As in the report of the backup.
     pub positions: u64,
     pub bytes: u64,
+    /// Segments that are quarantined in it, as they were when the backup was made.
+    pub quarantined: u64,
     /// The new history of each partition: cursors of before are refused.
     pub histories: Vec<History>,
 }

@@ -34,12 +34,20 @@ pub fn restore(backup: &Path, into: &Path, history_seed: u32, on_step: OnStep<'_
         }
     };
     on_step(Step::Verify);
-    verify_log(&path, beside.path(), &manifest)?;
+    let quarantined = verify_log(&path, beside.path(), &manifest)?.quarantined;
     on_step(Step::Finish);
     let histories = history::renew(&DataDirectory::new(beside.path()), history_seed)?;
     beside.finish(into)?;
     let (positions, bytes) = (manifest.positions(), manifest.bytes());
-    Ok(Restored { backup: path, directory: into.to_owned(), made: manifest.made, positions, bytes, histories })
+    Ok(Restored {
+        backup: path,
+        directory: into.to_owned(),
+        made: manifest.made,
+        positions,
+        bytes,
+        quarantined,
+        histories,
+    })
 }
 
 fn refuse_existing(into: &Path) -> Result<(), BackupError> {

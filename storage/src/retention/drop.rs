@@ -15,7 +15,7 @@ use crate::checkpoint::PartitionMeta;
 use crate::error::{OpenError, ReadError};
 use crate::keys::{Family, MetaKey};
 use crate::log::RETENTION_CLASSES;
-use crate::quarantine::{self, Quarantined};
+use crate::quarantine;
 use crate::read::Place;
 use crate::recovery::{all_segments, store_error};
 use crate::segment::{ChainId, Segment, SegmentState};
@@ -104,7 +104,7 @@ fn plan(catalog: &Catalog, partition: PartitionId, wanted: &[SegmentId]) -> Resu
     Ok(Plan { partition, meta, goes, records, bytes })
 }
 
-fn id(segment: &Segment) -> SegmentId {
+pub(super) fn id(segment: &Segment) -> SegmentId {
     let ChainId { partition, class } = segment.chain;
     SegmentId { partition, class, number: segment.number }
 }
@@ -167,24 +167,6 @@ fn settle(store: &dyn Store, partition: PartitionId, segments: &[Segment]) -> Re
         }
     }
     store.write(&batch).map_err(|error| DropError::Failed { cause: error.to_string() })
-}
-
-/// Marks a sealed segment as damaged, synced. Nothing of it is read from then on.
-pub(crate) fn quarantine(catalog: &Catalog, found: &Quarantined) -> Result<(), DropError> {
-    let place = Place { partition: found.segment.partition, position: found.position };
-    let segments = all(&*catalog.store, place, found.segment.class)?;
-    let refused = |what| Err(DropError::Refused { segment: found.segment, what });
-    let next = match segments.iter().find(|segment| id(segment) == found.segment) {
-        Some(segment) if segment.state == SegmentState::Sealed => segment.next,
-        Some(segment) if segment.state == SegmentState::Active => return refused("records are still added to it"),
-        Some(_) | None => return refused("it is not there any more"),
-    };
-    let mut batch = Batch::default();
-    batch.put(Family::Meta, &found.key().encode(), found.value());
-    let written = catalog.store.write(&batch).and_then(|()| catalog.store.sync());
-    written.map_err(|error| DropError::Failed { cause: error.to_string() })?;
-    catalog.publish_quarantine(found.segment, next);
-    Ok(())
 }
 
 /// Finishes what a stop interrupted, for all partitions; says how many segments that were.

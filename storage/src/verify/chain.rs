@@ -1,6 +1,8 @@
 //! Walks one chain block by block: each intact, each naming the one before it, each segment the sum of its blocks, and
 //! each event where the index on disk says it is.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use types::Position;
 
 use super::{Place, SCAN_BYTES, VerifyReport};
@@ -17,7 +19,11 @@ pub(super) struct ChainWalk<'a> {
     store: &'a dyn Store,
     /// `None`: nothing more of the chain can be read.
     scan: Option<Box<dyn Scan + 'a>>,
+    /// The keys to go on with after it.
+    ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
     chain: ChainId,
+    /// Numbers of segments that are quarantined: they are not looked at.
+    marked: BTreeSet<u32>,
     /// As stored, the oldest last.
     segments: Vec<Segment>,
     /// The active one as it was at the checkpoint, and the end of the partition then.
@@ -50,24 +56,27 @@ impl Current {
 }
 
 impl<'a> ChainWalk<'a> {
-    pub(super) fn new(store: &'a dyn Store, chain: ChainId, checkpoint: &Checkpoint) -> Result<Self, OpenError> {
+    pub(super) fn new(
+        store: &'a dyn Store,
+        chain: ChainId,
+        checkpoint: &Checkpoint,
+        marked: BTreeSet<u32>,
+    ) -> Result<Self, OpenError> {
         let mut segments = all_segments(store, chain)?;
+        let (mut ranges, mut from) =
+            (VecDeque::new(), LogKey::chain_start(chain.partition, chain.class).encode().to_vec());
+        for segment in segments.iter().filter(|segment| marked.contains(&segment.number)) {
+            let (first, behind) = segment.log_range();
+            ranges.push_back((std::mem::replace(&mut from, behind), first));
+        }
+        let end = LogKey::chain_end(chain.partition, chain.class).encode().to_vec();
+        ranges.push_back((from, end));
         segments.reverse();
-        let start = LogKey::chain_start(chain.partition, chain.class).encode();
-        let end = LogKey::chain_end(chain.partition, chain.class).encode();
-        let scan = Some(store.scan(Family::Log, &start, &end, SCAN_BYTES));
+        let (from, until) = ranges.pop_front().expect("one was just added");
+        let scan = Some(store.scan(Family::Log, &from, &until, SCAN_BYTES));
         let saved = (checkpoint.active[chain.class.index()].clone(), checkpoint.end);
-        Ok(Self {
-            store,
-            scan,
-            chain,
-            segments,
-            saved,
-            current: None,
-            previous_crc: None,
-            last: None,
-            unreadable: None,
-        })
+        let (current, previous_crc, last, unreadable) = (None, None, None, None);
+        Ok(Self { store, scan, ranges, chain, marked, segments, saved, current, previous_crc, last, unreadable })
     }
 
     fn place(&self) -> Place {
@@ -86,6 +95,10 @@ impl<'a> ChainWalk<'a> {
                     }
                 }
                 Ok(None) => {
+                    if let Some((from, until)) = self.ranges.pop_front() {
+                        self.scan = Some(self.store.scan(Family::Log, &from, &until, SCAN_BYTES));
+                        continue;
+                    }
                     while self.current.is_some() || !self.segments.is_empty() {
                         self.next_segment(report);
                     }
@@ -98,6 +111,7 @@ impl<'a> ChainWalk<'a> {
 
     /// Goes on with the segment after the one of which the store cannot give what comes next.
     fn pass_unreadable(&mut self, error: &StoreError, report: &mut VerifyReport) {
+        self.ranges.clear();
         while self.current.as_ref().is_none_or(|it| it.unreadable || it.is_whole()) && !self.segments.is_empty() {
             self.next_segment(report);
         }
@@ -185,7 +199,7 @@ impl<'a> ChainWalk<'a> {
             if self.previous_crc.is_some_and(|crc| crc != stored.before_crc) {
                 report.damage(Place::segment(&stored), &"the segment before it does not end as this one says");
             }
-            let gone = !stored.state.is_kept();
+            let gone = !stored.state.is_kept() || self.marked.contains(&stored.number);
             self.previous_crc = Some(if gone { stored.last_crc() } else { stored.before_crc });
             let sum = stored.emptied();
             self.current = Some(Current { stored, sum, index: Index::new(), broken: gone, unreadable: false });

@@ -4,6 +4,7 @@
 mod chain;
 mod order;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -42,6 +43,8 @@ pub struct DamageFound {
     pub position: Option<Position>,
     /// A sentence.
     pub what: String,
+    /// A segment that is quarantined: that is known, and nothing of it is served.
+    pub quarantined: bool,
 }
 
 /// `partition 3, run chain, segment 2, position 17: …`
@@ -83,6 +86,8 @@ pub struct VerifyReport {
     pub damages: Vec<DamageFound>,
     /// All of them.
     pub damage_count: u64,
+    /// How many of them say that a segment is quarantined: known damage, and nothing of it is served.
+    pub quarantined: u64,
 }
 
 impl VerifyReport {
@@ -91,10 +96,20 @@ impl VerifyReport {
     }
 
     fn damage(&mut self, place: Place, what: &impl ToString) {
+        self.list(place, what, false);
+    }
+
+    /// A segment that is known to be damaged.
+    fn quarantine(&mut self, place: Place, what: &impl ToString) {
+        self.quarantined += 1;
+        self.list(place, what, true);
+    }
+
+    fn list(&mut self, place: Place, what: &impl ToString, quarantined: bool) {
         self.damage_count += 1;
         if self.damages.len() < DAMAGES_LISTED {
             let Place { partition, chain, segment, position } = place;
-            self.damages.push(DamageFound { partition, chain, segment, position, what: what.to_string() });
+            self.damages.push(DamageFound { partition, chain, segment, position, what: what.to_string(), quarantined });
         }
     }
 }
@@ -190,6 +205,7 @@ fn verify_partition(
 ) -> Result<(), OpenError> {
     let start = partition_meta(store, partition)?.start;
     let checkpoint = checkpoint(store, partition)?;
+    let mut marked = RETENTION_CLASSES.map(|_| BTreeSet::new());
     for mark in quarantine::of_partition(store, partition).map_err(store_error(&format!("partition {partition}")))? {
         let SegmentId { partition, class, number } = mark.segment;
         let place = Place {
@@ -198,13 +214,22 @@ fn verify_partition(
             segment: Some(number),
             position: Some(mark.position),
         };
-        report.damage(place, &format!("the segment is quarantined since this was met: {}", mark.what));
+        marked[class.index()].insert(number);
+        report.quarantine(place, &format!("the segment is quarantined since this was met: {}", mark.what));
     }
     let [run, stream] = RETENTION_CLASSES.map(|class| ChainId { partition, class });
-    let starts = |chain| all_segments(store, chain).map(|all| all.iter().map(SegmentStart::from).collect::<Vec<_>>());
+    // What is quarantined is not looked at, as if it were not kept.
+    let start_of = |segment: &Segment| {
+        let is_marked = marked[segment.chain.class.index()].contains(&segment.number);
+        let start = SegmentStart::from(segment);
+        SegmentStart { kept: start.kept && !is_marked, ..start }
+    };
+    let starts = |chain| all_segments(store, chain).map(|all| all.iter().map(start_of).collect::<Vec<_>>());
     let holes = Holes::of(start, &[starts(run)?, starts(stream)?]);
     let mut order = Order::new(partition, start, holes.clone());
-    let mut walks = [ChainWalk::new(store, run, &checkpoint)?, ChainWalk::new(store, stream, &checkpoint)?];
+    let [of_run, of_stream] = marked.clone();
+    let mut walks =
+        [ChainWalk::new(store, run, &checkpoint, of_run)?, ChainWalk::new(store, stream, &checkpoint, of_stream)?];
     // Both chains side by side, the lower block first, so that groups are met one after the other.
     let mut heads = walks.each_mut().map(|walk| walk.next(report));
     loop {

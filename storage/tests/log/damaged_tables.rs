@@ -39,6 +39,11 @@ fn with_noise(record: Record, seed: u64) -> Record {
     Record { payload: noise(seed), ..record }
 }
 
+/// An event of stream 1 that does not compress.
+pub(crate) fn noise_output(n: u64, seed: u64) -> Record {
+    with_noise(output(OUTPUT, n), seed)
+}
+
 fn fill(log: &dyn Harness) {
     for n in 0..EVENTS {
         for number in 0..PARTITIONS {
@@ -67,12 +72,18 @@ fn read(log: &RocksLog, partition: PartitionId, stream: u64, from: u64) -> Resul
 
 /// Every event of a stream that is served, from its beginning to its end. Damage that is not quarantined ends the walk
 /// when it is `expected`, and else fails.
-fn served(log: &RocksLog, partition: PartitionId, stream: u64, expected: bool) -> Vec<StoredRecord> {
+pub(crate) fn served(
+    log: &RocksLog,
+    partition: PartitionId,
+    stream: u64,
+    end: u64,
+    expected: bool,
+) -> Vec<StoredRecord> {
     let (mut events, mut next) = (Vec::new(), 0);
     loop {
         match read(log, partition, stream, next) {
             Ok(found) if found.is_empty() => {
-                assert_eq!(next, EVENTS, "stream {stream} of partition {partition} ends early, and says nothing");
+                assert_eq!(next, end, "stream {stream} of partition {partition} ends early, and says nothing");
                 return events;
             }
             Ok(found) => {
@@ -87,7 +98,7 @@ fn served(log: &RocksLog, partition: PartitionId, stream: u64, expected: bool) -
 }
 
 /// Reads all sealed segments through and quarantines what is damaged, as the scrub does.
-fn scrub(log: &RocksLog) -> Vec<SegmentFacts> {
+pub(crate) fn scrub(log: &RocksLog) -> Vec<SegmentFacts> {
     let mut damaged = Vec::new();
     for partition in (0..PARTITIONS).map(partition) {
         let segments = log.segments(partition).expect("it reads");
@@ -98,6 +109,7 @@ fn scrub(log: &RocksLog) -> Vec<SegmentFacts> {
                     log.quarantine(&Quarantined { segment: segment.id, position, what }).expect("it is marked");
                     damaged.push(segment);
                 }
+                Checked::IndexDamaged { .. } => drop(log.rebuild_index(segment.id).expect("its blocks are read")),
                 Checked::Stopped => panic!("nobody stopped it"),
             }
         }
@@ -106,10 +118,16 @@ fn scrub(log: &RocksLog) -> Vec<SegmentFacts> {
 }
 
 /// All that is served is what was written, and all is but what the damaged segments held.
-fn all_but(log: &RocksLog, damaged: &[SegmentFacts], truth: &[Vec<Vec<StoredRecord>>]) {
-    for (number, streams) in (0..).zip(truth) {
-        for (stream, expect) in [OUTPUT, FACTS].into_iter().zip(streams) {
-            let found = served(log, partition(number), stream, false);
+pub(crate) fn all_but(
+    log: &RocksLog,
+    damaged: &[SegmentFacts],
+    truth: &[Vec<Vec<StoredRecord>>],
+    streams: &[u64],
+    end: u64,
+) {
+    for (number, of_streams) in (0..).zip(truth) {
+        for (stream, expect) in streams.iter().copied().zip(of_streams) {
+            let found = served(log, partition(number), stream, end, false);
             let inside = |record: &StoredRecord, segment: &SegmentFacts| {
                 let is_output = record.record.output.is_some();
                 let of_chain = (segment.id.class == storage::RetentionClass::Stream) == is_output;
@@ -141,7 +159,8 @@ fn names_each(verified: &storage::VerifyReport, damaged: &[SegmentFacts], place:
 fn damage_inside_tables_quarantines_what_they_hold_and_all_else_is_served() {
     let mut rocks = Rocks::new(SIZES);
     fill(&rocks);
-    let all = |number| [OUTPUT, FACTS].map(|stream| served(rocks.rocks(), partition(number), stream, false)).to_vec();
+    let all =
+        |number| [OUTPUT, FACTS].map(|stream| served(rocks.rocks(), partition(number), stream, EVENTS, false)).to_vec();
     let truth: Vec<_> = (0..PARTITIONS).map(all).collect();
     rocks.rocks().close().expect("it closes");
     rocks.log = None;
@@ -161,19 +180,19 @@ fn damage_inside_tables_quarantines_what_they_hold_and_all_else_is_served() {
             Ok((log, _)) => {
                 for (number, streams) in (0..).zip(&truth) {
                     for (stream, expect) in [OUTPUT, FACTS].into_iter().zip(streams) {
-                        let found = served(&log, partition(number), stream, true);
+                        let found = served(&log, partition(number), stream, EVENTS, true);
                         assert!(expect.starts_with(&found), "place {place}: something was served wrong");
                     }
                 }
                 let damaged = scrub(&log);
-                all_but(&log, &damaged, &truth);
+                all_but(&log, &damaged, &truth, &[OUTPUT, FACTS], EVENTS);
                 names_each(&verified, &damaged, place);
                 quarantined.extend(damaged.iter().map(|segment| segment.id));
                 log.close().expect("it closes");
                 drop(log);
                 let (log, report) = RocksLog::open(&copy, &rocks.options).expect("it opens again");
                 assert_eq!(report.quarantined, damaged.len() as u64);
-                all_but(&log, &damaged, &truth);
+                all_but(&log, &damaged, &truth, &[OUTPUT, FACTS], EVENTS);
                 let goes: Vec<_> = damaged.iter().map(|segment| segment.id).collect();
                 for id in goes {
                     log.drop_segments(id.partition, &[id]).expect("it goes");

@@ -11,6 +11,7 @@ mod dropping;
 mod faults;
 mod harness;
 mod kill;
+mod mending;
 mod model;
 mod quarantine;
 mod reading;

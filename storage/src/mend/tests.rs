@@ -1,0 +1,260 @@
+//! Tables of which a byte is flipped: each step of their mend is the last one once, and all is there afterwards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use types::{Offset, PartitionCount, PartitionId, StreamOrdinal, Timestamp};
+
+use super::*;
+use crate::record::{EventClass, OutputHeader, Record};
+use crate::{AppendBatch, Log, Options, ReadError, RocksLog, StreamRead};
+
+const PARTITIONS: u32 = 2;
+const ROUNDS: u64 = 12;
+const EVENTS_A_ROUND: u64 = 20;
+const PAYLOAD_BYTES: usize = 3_000;
+
+fn options() -> Options {
+    Options {
+        partitions: PartitionCount::new(PARTITIONS).expect("in range"),
+        segment_bytes: 50_000,
+        unsaved_bytes: 20_000,
+        tail_bytes: 0,
+        ..Options::default()
+    }
+}
+
+/// Bytes that do not compress.
+fn noise(seed: u64) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..PAYLOAD_BYTES).map(|_| byte()).collect()
+}
+
+fn record(partition: u32, n: u64) -> Record {
+    Record {
+        schema: 2,
+        class: EventClass::Output,
+        cause: false,
+        time: Timestamp::from_millis(1_700_000_000_000 + n),
+        stream: StreamOrdinal::new(1),
+        offset: Offset::new(n),
+        output: Some(OutputHeader { step: 1, attempt: 1, sequence: n }),
+        key: Bytes::new(),
+        headers: Vec::new(),
+        payload: noise(u64::from(partition) << 32 | n),
+    }
+}
+
+fn append_round(log: &RocksLog, round: u64) {
+    for n in round * EVENTS_A_ROUND..(round + 1) * EVENTS_A_ROUND {
+        for number in 0..PARTITIONS {
+            let partition = PartitionId::new(number);
+            let (answer, answered) = mpsc::channel();
+            let expected = log.bounds(partition).end;
+            let batch = AppendBatch { partition, expected, records: vec![record(number, n)], rows: Vec::new() };
+            log.append(batch, Box::new(move |outcome| answer.send(outcome).expect("it is waited for")));
+            answered.recv().expect("it is answered").expect("it is durable");
+        }
+    }
+}
+
+/// Opens, appends, and closes, which writes tables.
+fn rounds(path: &Path, rounds: std::ops::Range<u64>) {
+    for round in rounds {
+        let (log, _) = RocksLog::open(path, &options()).expect("it opens");
+        append_round(&log, round);
+        log.close().expect("it closes");
+    }
+}
+
+/// Until compaction has sorted what there is.
+fn sort(path: &Path) {
+    let (log, _) = RocksLog::open(path, &options()).expect("it opens");
+    let began = Instant::now();
+    while log.store_figures().families[0].level0_files >= 8 || log.store_figures().families[1].level0_files >= 4 {
+        assert!(began.elapsed() < Duration::from_mins(1), "the store never moved its files");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    log.close().expect("it closes");
+}
+
+/// The offsets that a stream serves, whole, and how many places it says are damaged.
+fn served(log: &RocksLog, number: u32, end: u64) -> (Vec<u64>, usize) {
+    let (mut found, mut next, mut holes) = (Vec::new(), 0, 0);
+    loop {
+        let read = StreamRead {
+            partition: PartitionId::new(number),
+            stream: StreamOrdinal::new(1),
+            from: Offset::new(next),
+            until: Offset::new(u64::MAX),
+            max_events: 100,
+            max_bytes: 1 << 30,
+        };
+        match log.read_stream(read) {
+            Ok(events) if events.is_empty() => {
+                assert_eq!(next, end, "partition {number} ends early");
+                return (found, holes);
+            }
+            Ok(events) => {
+                for event in &events {
+                    let offset = event.record.offset.value();
+                    assert_eq!(event.record, record(number, offset));
+                    found.push(offset);
+                    next = offset + 1;
+                }
+            }
+            Err(ReadError::EventsQuarantined { low }) => (next, holes) = (low.value(), holes + 1),
+            Err(error) => panic!("partition {number} at {next}: {error}"),
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("writable");
+    for entry in fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("readable").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).expect("readable");
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).expect("writable");
+}
+
+/// A directory that was closed, with a byte flipped in the largest table of `family`, sorted or not.
+struct Damaged {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    table: Table,
+    rounds: u64,
+}
+
+fn damaged(family: Family, sorted: bool) -> Damaged {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("data");
+    let many = if sorted { ROUNDS } else { 3 };
+    rounds(&path, 0..many);
+    if sorted {
+        sort(&path);
+    }
+    let store = RocksStore::open_still(&path.join("log")).expect("it opens");
+    let mut tables = store.tables(family).expect("it tells");
+    tables.retain(|table| table.is_sorted() == sorted || family == Family::Meta);
+    tables.sort_by_key(|table| table.name.clone());
+    // The largest; or the oldest, of which recovery needs nothing.
+    let found = if sorted { tables.into_iter().max_by_key(|table| table.bytes) } else { tables.into_iter().next() };
+    let table = found.expect("there is one");
+    drop(store);
+    let at = if family == Family::Log { usize::try_from(table.bytes).expect("small") / 3 } else { 30 };
+    flip(&path.join("log").join(&table.name), at);
+    Damaged { _folder: folder, path, table, rounds: many }
+}
+
+/// The next start mends it, and compaction never comes to it afterwards.
+fn heals(path: &Path, table: &Table, rounds_before: u64, lost: bool) {
+    let directory = DataDirectory::new(path);
+    note(&directory, &format!("Corruption: damage in {}", table.name)).expect("writable");
+    for (round, again) in (rounds_before..).zip([false, true]) {
+        let (log, report) = RocksLog::open(path, &options()).expect("it opens");
+        assert_eq!(report.quarantined > 0, lost, "{report:?}");
+        assert!(again || note::read(&directory).expect("readable").is_empty());
+        let tables: Vec<_> = log_tables(&log, table.family);
+        assert!(again || !tables.iter().any(|found| found == &table.name), "{} is still there", table.name);
+        let end = round * EVENTS_A_ROUND;
+        let found = [0, 1].map(|number| served(&log, number, end));
+        let (records, holes) =
+            found.iter().fold((0, 0), |sum, (found, holes)| (sum.0 + found.len() as u64, sum.1 + holes));
+        assert_eq!((records < end * 2, holes > 0), (lost, lost), "{records} of {}", end * 2);
+        append_round(&log, round);
+        log.close().expect("it closes");
+        assert!(path.join("quarantined").join(&table.name).exists());
+    }
+    rounds(path, rounds_before + 2..rounds_before + 12);
+    sort(path);
+}
+
+fn log_tables(log: &Arc<RocksLog>, family: Family) -> Vec<String> {
+    log.tables(family).into_iter().map(|table| table.name).collect()
+}
+
+/// Stops a mend before its `step`-th step; `false`: it has fewer.
+fn stopped_at(path: &Path, table: &Table, number: usize) -> bool {
+    let mut left = number;
+    let mut stop = |_: &'static str| {
+        left = left.checked_sub(1).ok_or_else(|| StoreError::Io("stopped".to_owned()))?;
+        Ok(())
+    };
+    let directory = DataDirectory::new(path);
+    note(&directory, &format!("Corruption: damage in {}", table.name)).expect("writable");
+    match mend_noted(&directory, &mut stop) {
+        Ok(_) => false,
+        Err(error) => {
+            assert!(error.to_string().contains("stopped"), "{error}");
+            true
+        }
+    }
+}
+
+fn check_each_step(family: Family, sorted: bool, lost: bool, least_steps: usize) {
+    let damaged = damaged(family, sorted);
+    let mut step = 0;
+    loop {
+        let copy = damaged.path.with_extension(format!("{step}"));
+        copy_folder(&damaged.path, &copy);
+        let goes_on = stopped_at(&copy, &damaged.table, step);
+        heals(&copy, &damaged.table, damaged.rounds, lost);
+        fs::remove_dir_all(&copy).expect("it was made");
+        if !goes_on {
+            break;
+        }
+        step += 1;
+    }
+    assert!(step >= least_steps, "{step} steps");
+}
+
+#[test]
+fn a_sorted_table_of_the_log_is_replaced_whatever_step_is_the_last() {
+    check_each_step(Family::Log, true, true, 6);
+}
+
+#[test]
+fn a_sorted_table_of_the_index_is_replaced_and_nothing_is_lost() {
+    check_each_step(Family::Index, true, false, 6);
+}
+
+#[test]
+fn an_unsorted_table_of_the_log_is_left_out_of_a_copy() {
+    check_each_step(Family::Log, false, true, 4);
+}
+
+#[test]
+fn an_unsorted_table_of_the_index_is_left_out_and_nothing_is_lost() {
+    check_each_step(Family::Index, false, false, 4);
+}
+
+#[test]
+fn a_damaged_table_of_state_refuses_the_start_and_is_named() {
+    let damaged = damaged(Family::Meta, false);
+    let directory = DataDirectory::new(&damaged.path);
+    note(&directory, &format!("Corruption: damage in {}", damaged.table.name)).expect("writable");
+    for _ in 0..2 {
+        let error = RocksLog::open(&damaged.path, &options()).expect_err("it is refused");
+        assert!(error.to_string().contains(&damaged.table.name), "{error}");
+    }
+}
