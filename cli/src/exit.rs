@@ -203,7 +203,9 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::InvalidCursor | Code::OtherHistory | Code::OtherStream | Code::Trimmed | Code::LogTruncated => {
             Some("`--from begin` reads what is kept, `--from now` what comes")
         }
-        Code::Damaged => Some("`headwater log segments` names what is damaged; a backup restores it"),
+        Code::Damaged => Some(
+            "a later `--from` reads what is behind it; `headwater log verify` names all damage, and a backup restores it",
+        ),
         Code::QueueFull | Code::TooManyRequests | Code::Draining | Code::Unavailable => Some("try again in a moment"),
         Code::DiskFull => Some("free space on the node's disk: it goes on by itself"),
         Code::BadRequest

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::limits::Limits;
 
@@ -56,6 +56,8 @@ pub(crate) struct Held {
     /// With it no more pieces are needed.
     last_place: Option<OwnedSemaphorePermit>,
     bytes: usize,
+    /// How long it may still wait for room, in all.
+    patience: Duration,
 }
 
 impl Inbound {
@@ -77,7 +79,14 @@ impl Inbound {
 
 impl Connection {
     pub(crate) fn hold(&self) -> Held {
-        Held { of: self.clone(), share: None, pieces: None, last_place: None, bytes: 0 }
+        Held {
+            of: self.clone(),
+            share: None,
+            pieces: None,
+            last_place: None,
+            bytes: 0,
+            patience: self.inbound.patience,
+        }
     }
 }
 
@@ -96,18 +105,20 @@ impl Held {
         if self.last_place.is_some() {
             return Ok(());
         }
-        let Inbound { pieces, last_place, patience, .. } = &self.of.inbound;
+        let Inbound { pieces, last_place, .. } = &self.of.inbound;
         if let Ok(more) = Arc::clone(pieces).try_acquire_many_owned(missing) {
             merge(&mut self.pieces, more);
             return Ok(());
         }
-        let waited = timeout(*patience, async {
+        let began = Instant::now();
+        let waited = timeout(self.patience, async {
             tokio::select! {
                 more = Arc::clone(pieces).acquire_many_owned(missing) => (more.ok(), None),
                 last = Arc::clone(last_place).acquire_owned() => (None, last.ok()),
             }
         });
         let (more, last) = waited.await.map_err(|_| NoRoom::Node)?;
+        self.patience = self.patience.saturating_sub(began.elapsed());
         if let Some(more) = more {
             merge(&mut self.pieces, more);
         }
@@ -118,6 +129,7 @@ impl Held {
     /// Nothing is on its way any more.
     pub(crate) fn clear(&mut self) {
         (self.share, self.pieces, self.last_place, self.bytes) = (None, None, None, 0);
+        self.patience = self.of.inbound.patience;
     }
 
     pub(crate) const fn bytes(&self) -> usize {

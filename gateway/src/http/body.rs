@@ -1,7 +1,5 @@
 //! Reads request bodies within their bounds, and writes JSON answers.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -13,7 +11,7 @@ use protocol::json::{MAX_NESTING, is_too_nested};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use types::{Code, Payload, Refusal};
 
 use crate::error::Problem;
@@ -31,14 +29,14 @@ const PAUSE_MS: u64 = 1000;
 
 /// All of a body, if it is small enough and comes in time.
 pub(super) async fn read(body: Body, most: usize, limits: &Limits) -> Result<Bytes, Problem> {
-    match timeout(limits.body_time, take(body, most, limits.progress_time)).await {
-        Ok(Ok(Taken::All(body))) => Ok(body),
-        Ok(Ok(Taken::TooLarge)) => Err(too_large("the body", most)),
-        Ok(Ok(Taken::NoRoom(why))) => Err(no_room(why)),
-        Ok(Ok(Taken::Stalled)) | Err(_) => {
+    match take(body, most, limits).await {
+        Ok(Taken::All(body)) => Ok(body),
+        Ok(Taken::TooLarge) => Err(too_large("the body", most)),
+        Ok(Taken::NoRoom(why)) => Err(no_room(why)),
+        Ok(Taken::Late) => {
             Err(Problem::bad_request("the body did not arrive in time").status(StatusCode::REQUEST_TIMEOUT))
         }
-        Ok(Err(error)) => Err(Problem::bad_request(format!("the body did not arrive: {error}"))),
+        Err(error) => Err(Problem::bad_request(format!("the body did not arrive: {error}"))),
     }
 }
 
@@ -47,14 +45,18 @@ enum Taken {
     All(Bytes),
     TooLarge,
     NoRoom(NoRoom),
-    /// Nothing came for too long.
-    Stalled,
+    /// Nothing came for too long, or all together took too long to come.
+    Late,
 }
 
-async fn take(mut body: Body, most: usize, progress: Duration) -> Result<Taken, axum::Error> {
+/// The time in which the node has no room for more is not the client's.
+async fn take(mut body: Body, most: usize, limits: &Limits) -> Result<Taken, axum::Error> {
     let (mut parts, mut bytes, mut refused) = (Vec::new(), 0_usize, None);
+    let mut left = limits.body_time;
     loop {
-        let Ok(frame) = timeout(progress, body.frame()).await else { return Ok(Taken::Stalled) };
+        let began = Instant::now();
+        let Ok(frame) = timeout(limits.progress_time.min(left), body.frame()).await else { return Ok(Taken::Late) };
+        left = left.saturating_sub(began.elapsed());
         let Some(frame) = frame else { break };
         let Ok(part) = frame?.into_data() else { continue };
         bytes = bytes.saturating_add(part.len());

@@ -4,7 +4,7 @@ use gateway::operator::{Load, PartitionLoad};
 use storage::{Log, ReadError, SegmentFacts};
 use types::{Position, Timestamp};
 
-use super::seek::{position_at, start};
+use super::seek::{next_record, position_at, start};
 
 /// `now`: `None` looks at the time before the newest record, as of a node that stopped long ago.
 pub fn load(log: &dyn Log, now: Option<Timestamp>, over_ms: u64) -> Result<Load, ReadError> {
@@ -13,7 +13,7 @@ pub fn load(log: &dyn Log, now: Option<Timestamp>, over_ms: u64) -> Result<Load,
         let bounds = log.bounds(partition);
         let last = match bounds.end.value().checked_sub(1) {
             None => None,
-            Some(last) => log.read(partition, Position::new(last), 1, 1)?.first().map(|stored| stored.record.time),
+            Some(last) => next_record(log, partition, Position::new(last))?.map(|stored| stored.record.time),
         };
         let start = start(log, partition);
         let (history, end) = (bounds.history, bounds.end);

@@ -21,7 +21,11 @@ pub(super) fn position_at(log: &dyn Log, partition: PartitionId, time: Timestamp
 }
 
 /// The first record at or behind `from` that can be read.
-fn next_record(log: &dyn Log, partition: PartitionId, mut from: Position) -> Result<Option<StoredRecord>, ReadError> {
+pub(super) fn next_record(
+    log: &dyn Log,
+    partition: PartitionId,
+    mut from: Position,
+) -> Result<Option<StoredRecord>, ReadError> {
     loop {
         match log.read(partition, from, 1, 1) {
             Ok(page) => return Ok(page.into_iter().next()),

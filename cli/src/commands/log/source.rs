@@ -12,6 +12,9 @@ use crate::commands::{Context, stopped};
 use crate::exit::{Exit, Failure};
 use crate::render;
 
+/// Ranges of damaged positions that are told one by one: where two chains alternate there may be many.
+const RANGES_TOLD: usize = 50;
+
 #[derive(Debug, Args)]
 pub(crate) struct From {
     /// A data directory, instead of asking the running node. Of one that a node has open it shows what is there now
@@ -53,6 +56,10 @@ impl<'a> Source<'a> {
 
     /// How a command ends that showed all it read: what is damaged was not shown.
     pub(super) fn exit(&self) -> Exit {
+        let untold = self.damaged.len().saturating_sub(RANGES_TOLD);
+        if untold > 0 {
+            render::notice(format!("not shown either: {untold} more such ranges of positions"));
+        }
         if self.damaged.is_empty() { Exit::Done } else { Exit::LogFailed }
     }
 
@@ -104,7 +111,7 @@ impl<'a> Source<'a> {
             }
         };
         for DamagedRange { from, until, what } in &page.damaged {
-            if self.damaged.insert((request.partition, *from)) {
+            if self.damaged.insert((request.partition, *from)) && self.damaged.len() <= RANGES_TOLD {
                 let (partition, last) = (request.partition, until.value().saturating_sub(1));
                 render::notice(format!("not shown: positions {from} to {last} of partition {partition}, since {what}"));
             }
