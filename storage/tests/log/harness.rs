@@ -1,5 +1,6 @@
 //! What a case needs of a log: to append, to wait until all is durable, to stop in order and out of order.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -206,15 +207,34 @@ impl Rocks {
     }
 }
 
+/// A copy as of one moment: RocksDB may add and remove tables meanwhile, and then its manifest may name one that was not
+/// copied, as no crash would leave it. So it is made again until none came or went.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    loop {
+        let before = names(from);
+        copy_once(from, to);
+        if names(from) == before {
+            return;
+        }
+        fs::remove_dir_all(to).expect("it was made");
+    }
+}
+
+/// All files below a folder.
+fn names(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path());
+    entries.flat_map(|path| if path.is_dir() { names(&path) } else { BTreeSet::from([path]) }).collect()
+}
+
+fn copy_once(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("writable");
     for entry in fs::read_dir(from).expect("readable") {
         let entry = entry.expect("readable");
         let target = to.join(entry.file_name());
         if entry.file_type().expect("readable").is_dir() {
-            copy_folder(&entry.path(), &target);
+            copy_once(&entry.path(), &target);
         } else {
-            // A file of RocksDB may go away meanwhile.
+            // It may go away meanwhile.
             let _ = fs::copy(entry.path(), target);
         }
     }
