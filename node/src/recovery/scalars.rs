@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use engine::{Event, RowImage, RowName, RunEvent, Scalars, stored};
-use storage::{Log, Met, ReadError, RowKey, RowKind, Rows};
+use storage::{Log, Met, ReadError, RowKey, Rows};
 use types::{PartitionId, Position, StreamOrdinal, Timestamp};
 
 use super::row_text;
@@ -49,18 +49,8 @@ pub(super) fn load(id: PartitionId, log: &dyn Log, rows: &dyn Rows) -> Result<Op
 
 /// A checkpoint writes all rows that changed since the one before, so what lies behind the newest row changed none.
 fn newest(id: PartitionId, rows: &dyn Rows) -> Result<Position, LaneError> {
-    const KINDS: [RowKind; 8] = [
-        RowKind::OpenRun,
-        RowKind::ClosedRun,
-        RowKind::Stream,
-        RowKind::StreamName,
-        RowKind::Producer,
-        RowKind::Start,
-        RowKind::Definition,
-        RowKind::RunOfStream,
-    ];
     let mut newest = Position::ZERO;
-    for kind in KINDS {
+    for kind in translate::OWNED_ROWS {
         let mut after: Option<Bytes> = None;
         loop {
             let page = rows.scan_past_damage(id, kind, after.as_ref(), limits::ROWS_PER_SCAN);

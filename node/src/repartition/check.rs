@@ -15,18 +15,6 @@ use crate::inspect::{self, NOBODY};
 use crate::partition::{Lane, LaneLimits};
 use crate::{limits, translate};
 
-const KINDS: [RowKind; 9] = [
-    RowKind::Partition,
-    RowKind::OpenRun,
-    RowKind::ClosedRun,
-    RowKind::Stream,
-    RowKind::StreamName,
-    RowKind::Producer,
-    RowKind::Start,
-    RowKind::Definition,
-    RowKind::RunOfStream,
-];
-
 pub(super) fn compare(new: &Path, written: &Written, kept: &Kept) -> Result<(), RepartitionError> {
     let (log, _) = ReadOnlyLog::open(new)?;
     let different = |what: String| Err(RepartitionError::NotTheSame { what });
@@ -69,7 +57,7 @@ fn sum_up(log: &dyn Log, partition: PartitionId, sums: &mut Sums) -> Result<(), 
 
 fn count_rows(rows: &dyn Rows, partition: PartitionId) -> Result<u64, RepartitionError> {
     let mut count = 0;
-    for kind in KINDS {
+    for kind in std::iter::once(RowKind::Partition).chain(translate::OWNED_ROWS) {
         let mut after = None;
         loop {
             let page = rows.scan(partition, kind, after.as_ref(), limits::ROWS_PER_SCAN)?;

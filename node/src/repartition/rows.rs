@@ -13,17 +13,6 @@ use super::owners::Owners;
 use crate::limits;
 use crate::{recovery, translate};
 
-/// Kinds of rows that follow their owner. The scalars of a partition are made anew.
-const KINDS: [RowKind; 8] = [
-    RowKind::OpenRun,
-    RowKind::ClosedRun,
-    RowKind::Stream,
-    RowKind::StreamName,
-    RowKind::Producer,
-    RowKind::Start,
-    RowKind::Definition,
-    RowKind::RunOfStream,
-];
 /// Rows that memory is ahead of, by kind and id; `None`: the row goes.
 type Newer = BTreeMap<(u8, Vec<u8>), (RowName, Option<RowImage>)>;
 
@@ -50,7 +39,8 @@ pub(super) fn rewrite(old: &ReadOnlyLog, new: &dyn Log, owners: &Owners) -> Resu
         for (name, image) in state.take_dirty() {
             newer.insert(stored::row_key(&name), (name, image));
         }
-        for kind in KINDS {
+        // They follow their owner; the scalars of a partition are made anew.
+        for kind in translate::OWNED_ROWS {
             each_row(old, partition, kind, &mut newer, &mut |name, image| {
                 match &name {
                     RowName::Stream(_) => kept.streams += 1,

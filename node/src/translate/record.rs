@@ -51,6 +51,18 @@ pub(crate) fn encoded(record: &Record) -> Encoded {
     }
 }
 
+/// Kinds of rows that belong to a run, a stream or a definition: all that the kernel keeps but a partition's scalars.
+pub(crate) const OWNED_ROWS: [RowKind; 8] = [
+    RowKind::OpenRun,
+    RowKind::ClosedRun,
+    RowKind::Stream,
+    RowKind::StreamName,
+    RowKind::Producer,
+    RowKind::Start,
+    RowKind::Definition,
+    RowKind::RunOfStream,
+];
+
 pub(crate) fn row_kind(kind: u8) -> RowKind {
     const KINDS: [RowKind; 10] = [
         RowKind::Partition,
