@@ -8,6 +8,7 @@ mod checked;
 mod checkpoint;
 mod codec;
 mod commit;
+mod damage_walk;
 mod error;
 mod figures;
 mod format;

@@ -7,13 +7,14 @@ use crate::block::{Block, BlockSummary};
 use crate::catalog::{PartitionView, SegmentStart, ViewState};
 use crate::checkpoint::{Checkpoint, Directory, PartitionMeta};
 use crate::codec::Damage;
+use crate::damage_walk::Step;
 use crate::error::OpenError;
 use crate::keys::{Family, LogKey, MetaKey};
 use crate::partition_log::PartitionLog;
 use crate::quarantine::{self, Quarantined};
 use crate::recent::Recent;
 use crate::record::CHAINS;
-use crate::row_walk::{RowWalk, Step};
+use crate::row_walk::row_walk;
 use crate::segment::{ChainId, Segment, SegmentState};
 use crate::store::{Batch, Store, StoreError};
 use crate::tail_cut::{Cut, Tail, cut};
@@ -272,9 +273,9 @@ pub(crate) fn no_row_ahead(store: &dyn Store, partition: PartitionId, end: Posit
     let place = format!("partition {partition}");
     let from = partition.value().to_be_bytes();
     let until = partition.value().checked_add(1).expect("there are at most 1,024 partitions").to_be_bytes();
-    let mut walk = RowWalk::new(store, from.to_vec(), until.to_vec(), 1 << 20);
+    let mut walk = row_walk(store, from.to_vec(), until.to_vec(), 1 << 20);
     while let Some(step) = walk.next().map_err(store_error(&place))? {
-        if let Step::Row(_, row) = step
+        if let Step::Good(_, row) = step
             && row.position > end
         {
             let what = format!("a row reflects position {}, but the log ends at {end}", row.position);

@@ -6,11 +6,12 @@ use types::{PartitionId, Position};
 use crate::catalog::Catalog;
 use crate::checked::{seal, unseal};
 use crate::codec::Damage;
+use crate::damage_walk::{Step, behind};
 use crate::error::ReadError;
 use crate::keys::{Family, row_id, row_key, row_kind_end, row_kind_start};
 use crate::limits::ROW_ID_BYTES;
 use crate::read::Place;
-use crate::row_walk::{RowWalk, Step, behind};
+use crate::row_walk::row_walk;
 use crate::rows::{Row, RowChange, RowKey, RowKind};
 use crate::store::{Batch, StoreError};
 
@@ -72,8 +73,8 @@ pub(crate) fn get(catalog: &Catalog, partition: PartitionId, key: &RowKey) -> Re
 
 /// A row that its own check vouches for, though the store does not.
 fn unchecked(catalog: &Catalog, key: &[u8]) -> Option<Row> {
-    match RowWalk::new(catalog.store.as_ref(), key.to_vec(), behind(key), 0).next() {
-        Ok(Some(Step::Row(found, row))) if found == key => Some(row),
+    match row_walk(catalog.store.as_ref(), key.to_vec(), behind(key), 0).next() {
+        Ok(Some(Step::Good(found, row))) if found == key => Some(row),
         _ => None,
     }
 }
