@@ -176,8 +176,7 @@ impl Block {
     }
 
     pub(crate) fn record(&self, index: usize) -> Result<StoredRecord, Damage> {
-        let bytes = self.bytes.slice(self.place(index));
-        StoredRecord::decode(&bytes, self.header.key.base, self.header.first_time)
+        StoredRecord::decode(&self.bytes, self.place(index), self.header.key.base, self.header.first_time)
     }
 
     pub(crate) fn position(&self, index: usize) -> Result<Position, Damage> {

@@ -100,6 +100,17 @@ impl PartitionView {
         state.meta
     }
 
+    /// Takes the last segment of a chain for closed and quarantined, as if another one followed. It is not served yet.
+    pub(crate) fn close_lost(&mut self, lost: SegmentId) {
+        let end = self.durable();
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let chain = &mut state.segments[lost.class.index()];
+        chain.iter_mut().filter(|start| start.number == lost.number).for_each(|start| start.quarantined = true);
+        chain.push(SegmentStart { number: lost.number + 1, base: end, kept: true, quarantined: false });
+        state.damaged = Arc::new(Holes::quarantined(&state.segments));
+        state.recent = Recent::new(end);
+    }
+
     pub(crate) fn durable(&self) -> Position {
         Position::new(self.durable.load(Ordering::Acquire))
     }

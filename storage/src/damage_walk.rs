@@ -51,9 +51,15 @@ impl<'a, T> DamageWalk<'a, T> {
         Self { store, family, decode, scan, checked: true, refused: None, at: from, until }
     }
 
+    /// Whether the store vouches for what it read last, and for there being no more.
+    pub(crate) const fn is_vouched_for(&self) -> bool {
+        self.checked
+    }
+
     /// An error is the disk's: whatever is damaged is a step.
     pub(crate) fn next(&mut self) -> Result<Option<Step<T>>, StoreError> {
-        loop {
+        // Where nothing of a table can be read a scan fails also behind its end.
+        while self.at < self.until {
             match self.scan.next() {
                 Ok(Some(entry)) if self.checked || self.is_key(&entry) => return Ok(Some(self.step(entry))),
                 Ok(None) => return Ok(None),
@@ -75,6 +81,7 @@ impl<'a, T> DamageWalk<'a, T> {
                 }
             }
         }
+        Ok(None)
     }
 
     fn step(&mut self, (key, value): Entry) -> Step<T> {

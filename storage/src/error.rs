@@ -84,6 +84,13 @@ pub enum OpenError {
          --accept-loss`, which starts a new history"
     )]
     AcknowledgedDataMissing { partition: PartitionId, durable: Position, found: Position, what: String },
+    /// Nothing that is known to be acknowledged is missing, but what the last good record is followed by cannot be read.
+    #[error(
+        "acknowledged data may be missing: what follows position {found} of partition {partition} cannot be read ({what}); \
+         restore a backup with `headwater backup restore`, or accept the loss with `headwater repair --accept-loss`, \
+         which starts a new history"
+    )]
+    EndUnknown { partition: PartitionId, found: Position, what: String },
     /// The same for rows, or for writes as a whole: the disk's own count is behind what was recorded as durable.
     #[error(
         "acknowledged data is missing: write {durable} was durable, but the log ends at write {found}; restore a backup \

@@ -49,10 +49,11 @@ fn read_block(bytes: Bytes) {
 pub fn record(data: &[u8]) {
     let (base, time) = (Position::new(1_000), Timestamp::from_millis(1_700_000_000_000));
     let bytes = Bytes::copy_from_slice(data);
-    if let Ok(stored) = StoredRecord::decode(&bytes, base, time) {
+    if let Ok(stored) = StoredRecord::decode(&bytes, 0..data.len(), base, time) {
         let mut again = Vec::new();
         StoredRecord::encode(&stored.record, stored.position, base, time, &mut again);
-        let read = StoredRecord::decode(&again.into(), base, time);
+        let len = again.len();
+        let read = StoredRecord::decode(&again.into(), 0..len, base, time);
         assert_eq!(read, Ok(stored), "what was read is written and read the same");
     }
     let _ = (StoredRecord::decode_position(data, base), StoredRecord::decode_stream(data, base));

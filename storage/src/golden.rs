@@ -105,7 +105,7 @@ fn records() {
         StoredRecord::encode(&record, Position::new(1002), base, first_time, &mut bytes);
         let bytes = golden(name, "a record at position 1002 of a block that begins at 1000", &bytes);
         let stored = StoredRecord { position: Position::new(1002), record };
-        assert_eq!(StoredRecord::decode(&bytes, base, first_time), Ok(stored));
+        assert_eq!(StoredRecord::decode(&bytes, 0..bytes.len(), base, first_time), Ok(stored));
     }
 }
 

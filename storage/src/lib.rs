@@ -3,6 +3,7 @@
 mod backup;
 mod block;
 mod catalog;
+mod chain_tail;
 mod check;
 mod checked;
 mod checkpoint;

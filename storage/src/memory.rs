@@ -9,6 +9,7 @@ use types::{History, PartitionCount, PartitionId, Position, StreamOrdinal, Times
 
 use crate::catalog::Catalog;
 use crate::check::Checked;
+use crate::codec::Damage;
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::group::{Pending, Waiting, Writer};
 use crate::keys::{Family, LogKey};
@@ -23,6 +24,7 @@ use crate::record::StoredRecord;
 use crate::recovery::{initial, recover};
 use crate::retention::{self, DropError, Dropped, SegmentFacts, SegmentId, StreamExtent};
 use crate::rows::{Met, Row, RowKey, RowKind, Rows};
+use crate::salvage::Salvage;
 use crate::simulated_disk::SimulatedDisk;
 use crate::store::Store;
 use crate::watermark::Watermark;
@@ -119,7 +121,7 @@ impl MemoryLog {
 
     fn open(machine: Arc<Machine>, options: MemoryOptions) -> Result<Self, OpenError> {
         let mut watermark = locked(&machine.watermark);
-        let recovered = recover(&*machine.disk, &watermark, &[])?;
+        let recovered = recover(&*machine.disk, &watermark, &Salvage::none(watermark.durable.len()))?;
         machine.disk.write(&recovered.repairs).map_err(crate::recovery::store_error("the log"))?;
         retention::finish_drops(&*machine.disk, watermark.partitions())?;
         machine.disk.sync().map_err(crate::recovery::store_error("the log"))?;
@@ -136,7 +138,14 @@ impl MemoryLog {
         let writer = Writer::new(Arc::clone(&catalog), recovered.logs, watermark.term, policy);
         let state = Mutex::new(State { writer, waiting: Vec::new(), ends: Vec::new(), dead: None });
         drop(watermark);
-        Ok(Self { machine, catalog, state: Arc::new(state), options })
+        let log = Self { machine, catalog, state: Arc::new(state), options };
+        for lost in &recovered.lost {
+            log.seal(lost.segment.partition, Timestamp::from_millis(u64::MAX));
+            log.sync();
+            let quarantined = log.quarantine(lost);
+            quarantined.map_err(|error| crate::recovery::damaged("the log")(Damage(error.to_string())))?;
+        }
+        Ok(log)
     }
 
     /// Makes durable all that was appended and runs the callbacks, in order. Returns how many batches were waiting.

@@ -275,14 +275,14 @@ struct Missing {
 
 impl Missing {
     /// Whether all of `place..next` was dropped; else what is wrong there.
-    fn explain(&self, place: Place, next: Position, otherwise: &str) -> Result<(), ReadError> {
+    fn explain(&self, place: Place, next: Position, otherwise: impl FnOnce() -> String) -> Result<(), ReadError> {
         let (partition, from) = (place.partition, place.position);
         if self.holes.cover(from, next) {
             return Ok(());
         }
         match self.damaged.end(from, next) {
             Some(end) => Err(ReadError::Quarantined { partition, next: end }),
-            None => Err(place.corrupt(&otherwise)),
+            None => Err(place.corrupt(&otherwise())),
         }
     }
 }
@@ -310,7 +310,7 @@ fn collect(
     }
     if records.is_empty() {
         let place = Place { position: expected, ..merge.place };
-        missing.explain(place, end, &format!("nothing is there, though the log reaches to {end}"))?;
+        missing.explain(place, end, || format!("nothing is there, though the log reaches to {end}"))?;
     }
     Ok(records)
 }
@@ -324,8 +324,10 @@ fn next_record(
 ) -> Result<Option<StoredRecord>, ReadError> {
     merge.refill(expected)?;
     let Some((chain, position)) = merge.first().filter(|(_, position)| *position < end) else { return Ok(None) };
-    let place = Place { position: expected, ..merge.place };
-    missing.explain(place, position, &format!("the next record there is at position {position}"))?;
+    if position != expected {
+        let place = Place { position: expected, ..merge.place };
+        missing.explain(place, position, || format!("the next record there is at position {position}"))?;
+    }
     merge.take(chain).map(Some)
 }
 

@@ -80,7 +80,8 @@ impl ReadOnlyLog {
         };
         let log = directory.log();
         let store = open_store(&log, in_use_by.is_some())?;
-        let recovered = recover(&store, &watermark, &salvage.claims)?;
+        let mut recovered = recover(&store, &watermark, &salvage)?;
+        recovered.close_lost();
         let end = |partition: PartitionId| recovered.views[partition.value() as usize].durable();
         let (blocks, records) = salvage.beyond(end);
         let store = Arc::new(store);
@@ -92,7 +93,7 @@ impl ReadOnlyLog {
             new_history: watermark.may_lack() && in_use_by.is_none(),
             torn_blocks: blocks + recovered.torn.blocks,
             torn_records: records + recovered.torn.records,
-            quarantined: recovered.quarantined.len() as u64,
+            quarantined: (recovered.quarantined.len() + recovered.lost.len()) as u64,
             wal_bytes,
             elapsed: Duration::ZERO,
         };

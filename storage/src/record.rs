@@ -1,5 +1,7 @@
 //! One record of a partition: the header that recovery reads, and the bytes that it does not.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use types::{Offset, Position, StreamOrdinal, Timestamp};
 
@@ -140,9 +142,14 @@ impl StoredRecord {
         out.extend_from_slice(&record.payload);
     }
 
-    /// Reads the bytes back; key, headers and payload share `bytes`.
-    pub(crate) fn decode(bytes: &Bytes, base: Position, first_time: Timestamp) -> Result<Self, Damage> {
-        let mut reader = Reader::new(bytes);
+    /// Reads the record back that lies at `place` in `bytes`; key, headers and payload share them.
+    pub(crate) fn decode(
+        bytes: &Bytes,
+        place: Range<usize>,
+        base: Position,
+        first_time: Timestamp,
+    ) -> Result<Self, Damage> {
+        let mut reader = Reader::new(&bytes[place]);
         let (flags, position) = flags_and_position(&mut reader, base)?;
         let schema = reader.number()?;
         let delta = unzigzag(reader.varint()?);
@@ -254,13 +261,14 @@ pub(crate) mod tests {
             let stream = (record.stream, record.offset);
             prop_assert_eq!(StoredRecord::decode_position(&bytes, base), Ok(position));
             prop_assert_eq!(StoredRecord::decode_stream(&bytes, base), Ok(stream));
-            let stored = StoredRecord::decode(&Bytes::from(bytes), base, first_time);
+            let len = bytes.len();
+            let stored = StoredRecord::decode(&Bytes::from(bytes), 0..len, base, first_time);
             prop_assert_eq!(stored, Ok(StoredRecord { position, record }));
         }
 
         #[test]
         fn no_bytes_bring_the_decoder_down(bytes in any_bytes(200)) {
-            let _ = StoredRecord::decode(&bytes, Position::ZERO, Timestamp::ZERO);
+            let _ = StoredRecord::decode(&bytes, 0..bytes.len(), Position::ZERO, Timestamp::ZERO);
             let _ = StoredRecord::decode_stream(&bytes, Position::ZERO);
         }
     }

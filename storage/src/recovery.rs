@@ -3,21 +3,24 @@
 
 use types::{History, PartitionCount, PartitionId, Position};
 
-use crate::block::{Block, BlockSummary};
 use crate::catalog::{PartitionView, SegmentStart, ViewState};
+use crate::chain_tail::chain_tail;
 use crate::checkpoint::{Checkpoint, Directory, PartitionMeta};
 use crate::codec::Damage;
 use crate::damage_walk::Step;
 use crate::error::OpenError;
-use crate::keys::{Family, LogKey, MetaKey};
+use crate::keys::{Family, MetaKey};
+use crate::log::RETENTION_CLASSES;
 use crate::partition_log::PartitionLog;
 use crate::quarantine::{self, Quarantined};
 use crate::recent::Recent;
 use crate::record::CHAINS;
+use crate::retention::SegmentId;
 use crate::row_walk::row_walk;
+use crate::salvage::Salvage;
 use crate::segment::{ChainId, Segment, SegmentState};
 use crate::store::{Batch, Store, StoreError};
-use crate::tail_cut::{Cut, Tail, cut};
+use crate::tail_cut::{Cut, cut};
 use crate::watermark::Watermark;
 
 /// A log that may be served.
@@ -30,9 +33,18 @@ pub(crate) struct Recovered {
     pub(crate) torn: Torn,
     /// Segments that are not read.
     pub(crate) quarantined: Vec<Quarantined>,
+    /// Segments that take records and lost some: they are to be sealed and quarantined.
+    pub(crate) lost: Vec<Quarantined>,
 }
 
 impl Recovered {
+    /// For a log that is only looked at: what would be sealed and quarantined is not read, and nothing is written.
+    pub(crate) fn close_lost(&mut self) {
+        for lost in &self.lost {
+            self.views[lost.segment.partition.value() as usize].close_lost(lost.segment);
+        }
+    }
+
     /// Begins a new history in every partition: what was acknowledged may be missing, and its positions will be given
     /// again.
     pub(crate) fn begin_history(&mut self, seed: u32) {
@@ -77,8 +89,8 @@ pub(crate) fn initial(histories: &[History]) -> Batch {
     batch
 }
 
-/// Checks all partitions. `claims` is what blocks found elsewhere say was durable.
-pub(crate) fn recover(store: &dyn Store, watermark: &Watermark, claims: &[Position]) -> Result<Recovered, OpenError> {
+/// Checks all partitions. `salvage` is what the write-ahead log's files say.
+pub(crate) fn recover(store: &dyn Store, watermark: &Watermark, salvage: &Salvage) -> Result<Recovered, OpenError> {
     let count = directory(store)?.partitions;
     if count.get() as usize != watermark.durable.len() {
         let what =
@@ -87,12 +99,16 @@ pub(crate) fn recover(store: &dyn Store, watermark: &Watermark, claims: &[Positi
     }
     let sequence = store.sequence();
     let (views, logs) = (Vec::new(), Vec::new());
-    let (repairs, torn, quarantined) = (Batch::default(), Torn::default(), Vec::new());
-    let mut recovered = Recovered { views, logs, repairs, torn, quarantined };
+    let (repairs, torn, quarantined, lost) = (Batch::default(), Torn::default(), Vec::new(), Vec::new());
+    let mut recovered = Recovered { views, logs, repairs, torn, quarantined, lost };
     for partition in count.partitions() {
         let number = partition.value() as usize;
-        let durable = watermark.durable[number].max(claims.get(number).copied().unwrap_or_default());
-        recover_partition(store, partition, durable, watermark.term, &mut recovered)?;
+        let known = Known {
+            durable: watermark.durable[number].max(salvage.claims[number]),
+            term: watermark.term,
+            covers_tables: salvage.covers_tables(watermark, sequence),
+        };
+        recover_partition(store, partition, &known, &mut recovered)?;
     }
     if sequence < watermark.sequence {
         return Err(OpenError::AcknowledgedWritesMissing { durable: watermark.sequence, found: sequence });
@@ -118,6 +134,11 @@ pub(crate) struct Followed {
     pub(crate) damage: Option<Damage>,
     /// The latest opening that some block is of.
     pub(crate) term: u32,
+    pub(crate) marks: Vec<Quarantined>,
+    /// Of its segments that take records, those that lost some.
+    pub(crate) lost: Vec<Quarantined>,
+    /// Whether there were records behind the end cannot be seen, for this reason.
+    pub(crate) unsettled: Option<String>,
 }
 
 /// Follows both chains from the checkpoint. An error is damage before it, or that nothing can be read.
@@ -125,32 +146,52 @@ pub(crate) fn follow(store: &dyn Store, partition: PartitionId) -> Result<Follow
     let name = format!("partition {partition}");
     let meta = partition_meta(store, partition)?;
     let checkpoint = checkpoint(store, partition)?;
-    let [(run, run_term), (stream, stream_term)] =
-        [tail(store, &checkpoint.active[0])?, tail(store, &checkpoint.active[1])?];
-    let tails = [run, stream];
+    let marks = quarantine::of_partition(store, partition).map_err(store_error(&name))?;
+    let (mut tails, mut lost, mut unsettled, mut term) = (Vec::new(), Vec::new(), None, 0);
+    for (class, active) in RETENTION_CLASSES.into_iter().zip(&checkpoint.active) {
+        let segment = SegmentId { partition, class, number: active.number };
+        let mark = marks.iter().find(|mark| mark.segment == segment).map(|mark| mark.what.clone());
+        let found = chain_tail(store, active, mark)?;
+        let position = active.last_block.map_or(active.base, |last| last.base);
+        lost.extend(found.lost.map(|what| Quarantined { segment, position, what }));
+        unsettled = unsettled.or(found.unsettled);
+        term = term.max(found.term);
+        tails.push(found.tail);
+    }
     let claimed = tails.iter().filter_map(|tail| tail.claim).max().unwrap_or_default();
     let damage = tails.iter().find_map(|tail| tail.damage.clone());
+    let tails = tails.try_into().expect("a tail for each of the chains");
     let cut = cut(checkpoint.end, tails).map_err(damaged(&name))?;
-    Ok(Followed { meta, checkpoint, cut, claimed, damage, term: run_term.max(stream_term) })
+    Ok(Followed { meta, checkpoint, cut, claimed, damage, term, marks, lost, unsettled })
+}
+
+/// What is known of a partition besides its blocks.
+struct Known {
+    durable: Position,
+    term: u32,
+    /// `COMMIT` speaks of everything that is in a table.
+    covers_tables: bool,
 }
 
 fn recover_partition(
     store: &dyn Store,
     partition: PartitionId,
-    durable: Position,
-    term: u32,
+    known: &Known,
     recovered: &mut Recovered,
 ) -> Result<(), OpenError> {
-    let name = format!("partition {partition}");
-    let Followed { meta, checkpoint, cut, claimed, damage, term: found } = follow(store, partition)?;
-    if found > term {
-        let what = format!("it is of opening {term}, but the log has blocks of opening {found}: it is another copy's");
+    let Followed { meta, checkpoint, cut, claimed, damage, term, marks, lost, unsettled } = follow(store, partition)?;
+    if term > known.term {
+        let known = known.term;
+        let what = format!("it is of opening {known}, but the log has blocks of opening {term}: it is another copy's");
         return Err(OpenError::Damaged { place: "COMMIT".to_owned(), what });
     }
-    let durable = durable.max(claimed);
+    let durable = known.durable.max(claimed);
     if cut.end < durable {
         let what = damage.map_or_else(|| "what follows is gone".to_owned(), |damage| damage.to_string());
         return Err(OpenError::AcknowledgedDataMissing { partition, durable, found: cut.end, what });
+    }
+    if let Some(what) = unsettled.filter(|_| !known.covers_tables) {
+        return Err(OpenError::EndUnknown { partition, found: cut.end, what });
     }
     if !cut.torn.is_empty() {
         no_row_ahead(store, partition, cut.end)?;
@@ -170,13 +211,14 @@ fn recover_partition(
         recent.add_group(group.blocks, group.end);
     }
     let mut segments = [segments(store, &active[0])?, segments(store, &active[1])?];
-    let marks = quarantine::of_partition(store, partition).map_err(store_error(&name))?;
     for mark in &marks {
         let chain = &mut segments[mark.segment.class.index()];
         let marked = chain.iter_mut().filter(|start| start.number == mark.segment.number);
         marked.for_each(|start| start.quarantined = true);
     }
     recovered.quarantined.extend(marks);
+    // One without a block is about to take its first one: it has nothing to lose.
+    recovered.lost.extend(lost.into_iter().filter(|lost| active[lost.segment.class.index()].blocks > 0));
     recovered.views.push(PartitionView::new(cut.end, ViewState::new(meta, segments, recent)));
     recovered.logs.push(PartitionLog::new(active, cut.end, saved, unsaved_bytes));
     Ok(())
@@ -194,49 +236,6 @@ pub(crate) fn checkpoint(store: &dyn Store, partition: PartitionId) -> Result<Ch
     let value = store.get(Family::Meta, &MetaKey::Checkpoint(partition).encode()).map_err(store_error(&place))?;
     let value = value.ok_or_else(|| damaged(&place)(Damage::new("its checkpoint is missing")))?;
     Checkpoint::from_value(partition, &value).map_err(damaged(&place))
-}
-
-/// The blocks of a chain after its checkpoint: the good ones, then what is torn or damaged; and the latest opening that
-/// some of them is of.
-fn tail(store: &dyn Store, active: &Segment) -> Result<(Tail, u32), OpenError> {
-    let ChainId { partition, class } = active.chain;
-    let place = format!("partition {partition}, {} chain", class.name());
-    let end = LogKey::chain_end(partition, class).encode();
-    let from = active.last_block.map_or(active.base, |last| last.base);
-    let mut scan = store.scan(Family::Log, &active.block_key(from).encode(), &end, 1 << 20);
-    if let Some(last) = active.last_block {
-        let found = scan.next().map_err(store_error(&place))?;
-        let good = found.is_some_and(|(key, value)| {
-            let expected = active.block_key(last.base);
-            key == expected.encode() && Block::decode(&expected, value).is_ok_and(|block| block.header.crc == last.crc)
-        });
-        if !good {
-            let what = format!("the block at position {} that the checkpoint names is missing or damaged", last.base);
-            return Err(OpenError::Damaged { place, what });
-        }
-    }
-    let (mut tail, mut term) = (Tail::new(active.last_crc()), 0);
-    while let Some((key, value)) = scan.next().map_err(store_error(&place))? {
-        let found = LogKey::decode(&key).and_then(|log_key| decode_summary(&log_key, value));
-        let found = found.and_then(|found| in_segment(active, found));
-        term = term.max(found.as_ref().map_or(0, |(block, _)| block.header.term));
-        tail.add(key, found);
-    }
-    Ok((tail, term))
-}
-
-fn decode_summary(key: &LogKey, value: bytes::Bytes) -> Result<(Block, BlockSummary), Damage> {
-    let block = Block::decode(key, value)?;
-    block.summary().map(|summary| (block, summary))
-}
-
-/// A new segment begins together with a checkpoint, so all blocks after one are in the segment that it names.
-fn in_segment(active: &Segment, found: (Block, BlockSummary)) -> Result<(Block, BlockSummary), Damage> {
-    let segment = found.1.key.segment;
-    if segment == active.number {
-        return Ok(found);
-    }
-    Err(Damage(format!("a block lies in segment {segment}, which was never begun")))
 }
 
 /// The segments of a chain, oldest first, and that the active one is the last of them.

@@ -26,7 +26,8 @@ pub struct Loss {
     pub partition: PartitionId,
     /// The records before this position are there.
     pub kept: Position,
-    /// Those from there to here were durable.
+    /// Those from there to here were durable. Where that is the same position, something behind it cannot be read, and
+    /// nobody knows whether it was a record.
     pub durable: Position,
     /// What ended the good ones.
     pub what: String,
@@ -81,7 +82,8 @@ impl Repair {
             term = term.max(followed.term);
             no_row_ahead(&store, partition, followed.cut.end)?;
             let durable = watermark.durable[number].max(salvage.claims[number]).max(followed.claimed);
-            losses.extend(loss(partition, &followed, durable));
+            let covered = salvage.covers_tables(&watermark, store.sequence());
+            losses.extend(loss(partition, &followed, durable, covered));
         }
         if term > watermark.term && commit.is_none() {
             commit = Some(format!("it is of opening {}, but the log has blocks of opening {term}", watermark.term));
@@ -171,8 +173,12 @@ impl Repair {
     }
 }
 
-fn loss(partition: PartitionId, followed: &Followed, durable: Position) -> Option<Loss> {
+/// `covered`: all that is in a table is known to `COMMIT`, so what cannot be read behind the end was no record.
+fn loss(partition: PartitionId, followed: &Followed, durable: Position, covered: bool) -> Option<Loss> {
     let kept = followed.cut.end;
-    let reason = || followed.damage.as_ref().map_or_else(|| "what follows is gone".to_owned(), Damage::to_string);
-    (kept < durable).then(|| Loss { partition, kept, durable, what: reason() })
+    let unsettled = followed.unsettled.as_ref().filter(|_| !covered);
+    let damage = || followed.damage.as_ref().map(Damage::to_string);
+    let what = || unsettled.cloned().or_else(damage).unwrap_or_else(|| "what follows is gone".to_owned());
+    let durable = durable.max(kept);
+    (kept < durable || unsettled.is_some()).then(|| Loss { partition, kept, durable, what: what() })
 }

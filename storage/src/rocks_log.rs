@@ -165,8 +165,9 @@ impl RocksLog {
             // What they claim is looked at after a mend too.
             directory.keep_aside(&directory.wal_files().map_err(io)?.0).map_err(io)?;
         }
-        let lost = mend_noted(&directory, &mut |_| Ok(()))?;
+        mend_noted(&directory, &mut |_| Ok(()))?;
         let found = Existing::open(&directory, before, options.open_files)?;
+        let lost = found.recovered.lost.clone();
         let report = OpenReport { created, elapsed: started.elapsed(), ..found.report() };
         let (log, term) = found.serve(&directory, file, (lock, space), options)?;
         for lost in &lost {
@@ -272,7 +273,7 @@ impl Existing {
         let place = directory.log().display().to_string();
         let store = RocksStore::open(&directory.log(), open_files, watermark.durable.len());
         let store = Arc::new(store.map_err(unopened(&place))?);
-        let recovered = recover(&*store, &watermark, &salvage.claims)?;
+        let recovered = recover(&*store, &watermark, &salvage)?;
         let end = |partition: PartitionId| recovered.views[partition.value() as usize].durable();
         let (blocks, records) = salvage.beyond(end);
         let (torn_blocks, torn_records) = (blocks + recovered.torn.blocks, records + recovered.torn.records);

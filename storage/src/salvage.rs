@@ -17,19 +17,24 @@ use crate::watermark::Watermark;
 pub(crate) struct Salvage {
     /// By partition: some intact block says that all before was durable.
     pub(crate) claims: Vec<Position>,
+    /// No change with a higher number than this is in a table; not known where the newest file is empty. Memory is written
+    /// to tables as a whole, and a new file of the write-ahead log begins with new memory.
+    tables_end: Option<u64>,
     /// Blocks of the last opening at or beyond the watermark, with how many records each has.
     recent: BTreeMap<LogKey, u32>,
 }
 
 impl Salvage {
+    /// Of a log that says by itself where it ends.
     pub(crate) fn none(partitions: usize) -> Self {
-        Self { claims: vec![Position::ZERO; partitions], recent: BTreeMap::new() }
+        Self { claims: vec![Position::ZERO; partitions], tables_end: Some(0), recent: BTreeMap::new() }
     }
 
     /// Looks through all files.
     pub(crate) fn scan(files: &[PathBuf], watermark: &Watermark) -> io::Result<Self> {
         let mut salvage = Self::none(watermark.durable.len());
         wal::for_each_put(files, |key, value| salvage.see(key, value, watermark))?;
+        salvage.tables_end = wal::first_change(files)?.map(|first| first.saturating_sub(1));
         Ok(salvage)
     }
 
@@ -51,6 +56,11 @@ impl Salvage {
         if header.term == watermark.term && header.key.base >= watermark.durable[partition] {
             self.recent.insert(header.key, header.count);
         }
+    }
+
+    /// Whether `watermark` speaks of everything that is in a table. `sequence` is the number of the log's last change.
+    pub(crate) fn covers_tables(&self, watermark: &Watermark, sequence: u64) -> bool {
+        self.tables_end.unwrap_or(sequence) <= watermark.sequence
     }
 
     /// How many blocks and records lie beyond the end of their partition: written, never acknowledged, now gone.
@@ -106,6 +116,11 @@ mod tests {
         Salvage::scan(&[path], &watermark).expect("readable")
     }
 
+    /// In batches that are numbered from 0.
+    fn nothing() -> Salvage {
+        Salvage { tables_end: Some(0), ..Salvage::none(2) }
+    }
+
     fn under_its_key(block: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
         let key = BlockHeader::decode(&block).expect("a block").key;
         (key.encode().to_vec(), block)
@@ -124,7 +139,7 @@ mod tests {
         let (key, mut bytes) = under_its_key(block(7, 7, 100));
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
-        assert_eq!(scan(&[(key, bytes)]), Salvage::none(2));
+        assert_eq!(scan(&[(key, bytes)]), nothing());
     }
 
     #[test]
@@ -134,7 +149,7 @@ mod tests {
         other[16] ^= 1;
         let within = |before: usize| [vec![b'x'; before], bytes.clone(), bytes.clone()].concat();
         let forged = [(other, bytes.clone()), (key.clone(), within(0)), (key.clone(), within(30_000))];
-        assert_eq!(scan(&forged), Salvage::none(2));
+        assert_eq!(scan(&forged), nothing());
         assert_eq!(scan(&[(key, bytes)]).claims[1], Position::new(1 << 50));
     }
 

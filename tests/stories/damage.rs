@@ -64,7 +64,7 @@ fn two_agents() -> [(String, PartitionId); 2] {
     })
 }
 
-async fn write(client: &Client, name: &str, events: &[Value]) {
+pub(crate) async fn write(client: &Client, name: &str, events: &[Value]) {
     let (name, body) = (stream(name), json!(events).to_string());
     client.append(&name, Appending::json(body)).await.expect("appended");
 }
@@ -76,7 +76,7 @@ pub(crate) async fn metric(home: &Home, name: &str) -> u64 {
 }
 
 /// The offsets of all events that a subscription gives up to this one, and its gaps as offsets from and to, with reasons.
-async fn follow(client: &Client, name: &str, until: u64) -> (Vec<u64>, Vec<(u64, u64, Code)>) {
+pub(crate) async fn follow(client: &Client, name: &str, until: u64) -> (Vec<u64>, Vec<(u64, u64, Code)>) {
     let mut events = client.subscribe(stream(name), StreamStart::Begin).await.expect("subscribed");
     let (mut offsets, mut gaps) = (Vec::new(), Vec::new());
     while offsets.last() != Some(&until) {

@@ -6,6 +6,7 @@ mod backups;
 mod cancellation;
 mod command_line;
 mod damage;
+mod damaged_end;
 mod damaged_rows;
 mod data_directory;
 mod definitions;

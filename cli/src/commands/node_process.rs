@@ -66,9 +66,9 @@ pub(super) fn open_exit(error: &OpenError) -> (Exit, &'static str) {
         OpenError::NewerFormat { .. } => (Exit::Refused, "newer_format"),
         OpenError::NotWritable { .. } => (Exit::Usage, "directory_not_writable"),
         OpenError::NotADataDirectory { .. } => (Exit::Usage, "not_a_data_directory"),
-        OpenError::AcknowledgedDataMissing { .. } | OpenError::AcknowledgedWritesMissing { .. } => {
-            (Exit::LogFailed, "acknowledged_data_missing")
-        }
+        OpenError::AcknowledgedDataMissing { .. }
+        | OpenError::AcknowledgedWritesMissing { .. }
+        | OpenError::EndUnknown { .. } => (Exit::LogFailed, "acknowledged_data_missing"),
         OpenError::Damaged { .. } => (Exit::LogFailed, "damaged"),
         OpenError::StoreUnreadable { .. } => (Exit::LogFailed, "store_unreadable"),
         OpenError::Io { .. } => (Exit::LogFailed, "disk_failed"),

@@ -77,8 +77,9 @@ fn tell(repair: &Repair, json: bool) -> Result<(), Failure> {
     }
     for loss in &repair.losses {
         let (partition, kept, durable) = (loss.partition, loss.kept, loss.durable);
-        let last = durable.value() - 1;
+        let last = durable.value().saturating_sub(1);
         let records = match durable.since(kept) {
+            0 => format!("whether records from position {kept} on are lost is not known"),
             1 => format!("the record of position {kept} is lost"),
             count => format!("the {count} records of positions {kept} to {last} are lost"),
         };

@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::partition_log::Policy;
 use crate::record::{EventClass, Record};
 use crate::recovery::{initial, recover};
+use crate::salvage::Salvage;
 use crate::simulated_disk::SimulatedDisk;
 use crate::store::{Batch, Entry, Scan, Store, StoreError};
 
@@ -82,7 +83,7 @@ fn relaxed_setup(bounds: QueueBounds, syncs: Option<mpsc::Receiver<()>>, durabil
     disk.write(&initial(&[History::new(1)])).and_then(|()| disk.sync()).expect("a new disk works");
     let one = PartitionCount::new(1).expect("in range");
     let watermark = Watermark { term: 1, ..Watermark::initial(one, disk.sequence()) };
-    let recovered = recover(&disk, &watermark, &[]).expect("an empty log opens");
+    let recovered = recover(&disk, &watermark, &Salvage::none(1)).expect("an empty log opens");
     *disk.syncs.lock().expect("not poisoned") = syncs;
     let disk = Arc::new(disk);
     let store: Arc<dyn Store> = disk.clone();

@@ -53,19 +53,19 @@ pub(crate) fn finish_swap(directory: &DataDirectory) -> io::Result<()> {
     clear_beside(directory)
 }
 
-/// Mends all that `DAMAGED` names. Gives segments that take records and lost some: they are to be sealed and marked.
-pub(crate) fn mend_noted(directory: &DataDirectory, stop: Stop<'_>) -> Result<Vec<Quarantined>, OpenError> {
+/// Mends all that `DAMAGED` names. Segments that lost something are marked, also such as take records: recovery does not
+/// miss what they lost, and they are to be sealed before any record is added.
+pub(crate) fn mend_noted(directory: &DataDirectory, stop: Stop<'_>) -> Result<(), OpenError> {
     let place = directory.log().display().to_string();
     let notes = note::read(directory).map_err(|error| io_error(&directory.path, &error))?;
     if notes.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let store = RocksStore::open_still(&directory.log()).map_err(unopened(&place))?;
-    let mut lost = Vec::new();
     for table in noted_tables(&store, &notes).map_err(|error| error.refusal(&place))? {
         tracing::warn!(table = table.name, family = table.family.name(), "a damaged table is taken out of the log");
         let place = directory.log().join(&table.name).display().to_string();
-        let is_made = mend_table(directory, &store, &table, &mut lost, stop).map_err(|error| error.refusal(&place))?;
+        let is_made = mend_table(directory, &store, &table, stop).map_err(|error| error.refusal(&place))?;
         if is_made {
             break;
         }
@@ -73,7 +73,7 @@ pub(crate) fn mend_noted(directory: &DataDirectory, stop: Stop<'_>) -> Result<Ve
     drop(store);
     // Where a copy was made tables have other names in it: what else is damaged is met again.
     let done = finish_swap(directory).and_then(|()| note::clear(directory));
-    done.map(|()| lost).map_err(|error| io_error(&directory.path, &error))
+    done.map_err(|error| io_error(&directory.path, &error))
 }
 
 /// The tables that are still there, of those that sentences name; where one names none, all that are damaged.
@@ -97,13 +97,7 @@ fn noted_tables(store: &RocksStore, notes: &[String]) -> Result<Vec<Table>, Mend
 }
 
 /// Whether a copy of the store was made, which has to take its place.
-fn mend_table(
-    directory: &DataDirectory,
-    store: &RocksStore,
-    table: &Table,
-    lost: &mut Vec<Quarantined>,
-    stop: Stop<'_>,
-) -> Result<bool, MendError> {
+fn mend_table(directory: &DataDirectory, store: &RocksStore, table: &Table, stop: Stop<'_>) -> Result<bool, MendError> {
     match table.family {
         Family::Meta | Family::Rows => {
             let until = [&table.last[..], &[0]].concat();
@@ -120,12 +114,11 @@ fn mend_table(
             }
         }
         Family::Log | Family::Index if table.is_replaceable() => {
-            let replaced = replace(directory, store, table, Use::Alone, &mut |found| mark(store, found), stop)?;
-            lost.extend(replaced.active);
+            replace(directory, store, table, Use::Alone, &mut |found| mark(store, found), stop)?;
             Ok(false)
         }
         Family::Log | Family::Index => {
-            lost.extend(make(directory, store, table, stop)?);
+            make(directory, store, table, stop)?;
             Ok(true)
         }
     }
@@ -139,14 +132,8 @@ fn mark(store: &RocksStore, found: &Quarantined) -> Result<(), MendError> {
 }
 
 /// Makes a copy of the store in which the family of `table` holds all that can be read without it, and what can be read
-/// of it: where it is damaged it hides what other tables have between the keys before and behind the damage. Gives
-/// segments that take records and lost some.
-fn make(
-    directory: &DataDirectory,
-    store: &RocksStore,
-    table: &Table,
-    stop: Stop<'_>,
-) -> Result<Vec<Quarantined>, MendError> {
+/// of it: where it is damaged it hides what other tables have between the keys before and behind the damage.
+fn make(directory: &DataDirectory, store: &RocksStore, table: &Table, stop: Stop<'_>) -> Result<(), MendError> {
     let family = table.family;
     remove(&making(directory))?;
     remove(&made(directory))?;
@@ -161,13 +148,13 @@ fn make(
     clear_beside(directory)?;
     let others = store.of_tables(&beside(directory), &others)?;
     stop("set apart")?;
-    let (mut damaged, mut lost) = (vec![table.name.clone()], Vec::new());
+    let mut damaged = vec![table.name.clone()];
     for part in parts::all(store, family)? {
         let Some(what) = copy_over(directory, store, &copy, family, &part)? else { continue };
         damaged.extend(named_table(&what));
         copy_over(directory, &others, &copy, family, &part)?;
         if part.is_marked || !parts::is_whole(&copy, family, &part)? {
-            lost.extend(keep_account(&copy, family, &part, &what)?);
+            keep_account(&copy, family, &part, &what)?;
         }
     }
     drop(others);
@@ -180,31 +167,20 @@ fn make(
     aside::keep(directory, &damaged)?;
     fs::rename(making(directory), made(directory))?;
     sync_folder(&directory.path)?;
-    stop("made")?;
-    Ok(lost)
+    stop("made").map_err(MendError::from)
 }
 
-/// What the segment lost in the copy: its index, which is made anew; or blocks, so that it is quarantined, now or, where
-/// it takes records, afterwards.
-fn keep_account(copy: &RocksStore, family: Family, part: &Part, what: &str) -> Result<Option<Quarantined>, MendError> {
+/// What the segment lost in the copy: its index, which is made anew; or blocks, so that it is quarantined.
+fn keep_account(copy: &RocksStore, family: Family, part: &Part, what: &str) -> Result<(), MendError> {
     let lost = if family == Family::Index {
         match parts::index_of(copy, part)? {
-            Ok(batch) => {
-                copy.write(&batch)?;
-                return Ok(None);
-            }
+            Ok(batch) => return Ok(copy.write(&batch)?),
             Err(what) => part.mark(&what),
         }
     } else {
         part.mark(what)
     };
-    if part.is_active() {
-        return Ok(Some(lost));
-    }
-    if !part.is_marked {
-        mark(copy, &lost)?;
-    }
-    Ok(None)
+    if part.is_marked { Ok(()) } else { mark(copy, &lost) }
 }
 
 /// Copies what can be read of a segment; the damage that was met.

@@ -33,9 +33,7 @@ pub(crate) enum Use {
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replaced {
-    /// Segments that lost blocks and take records: with `Alone` they are to be sealed and marked afterwards.
-    pub(crate) active: Vec<Quarantined>,
-    /// Segments that were marked.
+    /// Segments that were marked; with `Alone` also such as take records, which the start seals.
     pub(crate) quarantined: u64,
     /// Indexes that were made anew.
     pub(crate) indexes: u64,
@@ -93,8 +91,6 @@ pub(crate) fn replace(
                 Ok(batch) => anew.push(batch),
                 Err(what) => mark_part(part, &what, mark, &mut replaced)?,
             }
-        } else if part.is_active() {
-            replaced.active.push(part.mark(&what));
         } else {
             mark_part(part, &what, mark, &mut replaced)?;
         }

@@ -16,6 +16,11 @@ pub(super) fn for_each_put(batch: &[u8], visit: &mut impl FnMut(&[u8], &[u8])) {
     }
 }
 
+/// The number of its first change.
+pub(super) fn first_change(batch: &[u8]) -> Option<u64> {
+    Reader::new(batch).u64().ok()
+}
+
 enum Change<'a> {
     Put(&'a [u8], &'a [u8]),
     Other,

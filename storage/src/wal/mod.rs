@@ -20,6 +20,15 @@ pub(crate) fn for_each_put(files: &[PathBuf], mut visit: impl FnMut(&[u8], &[u8]
     Ok(())
 }
 
+/// The number of the first change in the newest of the files; `None` where it has none that can be read.
+pub(crate) fn first_change(files: &[PathBuf]) -> io::Result<Option<u64>> {
+    let newest = files.iter().filter_map(|file| number(file).map(|number| (number, file))).max();
+    let Some((number, file)) = newest else { return Ok(None) };
+    let mut first = None;
+    batches(&std::fs::read(file)?, number, |batch| first = first.or_else(|| batch::first_change(batch)));
+    Ok(first)
+}
+
 /// `000042.log` is number 42: each fragment in it names the low half, so that what an earlier use of the same file left
 /// behind is told apart.
 fn number(file: &Path) -> Option<u32> {

@@ -5,6 +5,7 @@ mod backup;
 mod backup_archives;
 mod corpus;
 mod damage;
+mod damaged_end;
 mod damaged_tables;
 mod directory;
 mod dropping;

@@ -116,6 +116,11 @@ fn a_flipped_bit_is_named_and_never_served() {
             }
             Ok(log) => log.read(p, position, 1, 1).expect_err("a damaged record was served"),
         };
+        if matches!(error, ReadError::Quarantined { .. }) {
+            // The block that the checkpoint names: its segment was quarantined by the opening.
+            assert_eq!(memory.0.quarantined().map(|found| found.len()), Ok(1));
+            continue;
+        }
         assert!(matches!(error, ReadError::Corrupt { .. }), "{error}");
         let before = memory.0.read(p, Position::ZERO, 100, 1 << 20).map_or(0, |records| records.len() as u64);
         assert_eq!(before, position.value(), "what lies before the damage is served");
