@@ -9,6 +9,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+/// The binary's own, so that the log is measured as it runs there; the limits beside it have it too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// One measured number.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_field_names, reason = "the fields are called as in the results' lines")]

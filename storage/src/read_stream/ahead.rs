@@ -13,12 +13,12 @@ use crate::error::ReadError;
 use crate::limits::BLOCK_BYTES;
 use crate::stream_index::IndexEntry;
 
-/// Blocks fetched at once at most: 2 MiB of memory for a reader, if no record is larger than a block should be.
-const MOST: usize = 32;
+/// Blocks fetched at once at most: 4 MiB of memory for a reader, if no record is larger than a block should be.
+const MOST: usize = 64;
 /// With fewer that are not in memory, threads cost more than they save.
 const LEAST: usize = 4;
 /// Threads of one reader while it fetches.
-const THREADS: usize = 4;
+const THREADS: usize = 8;
 
 /// Entries of one chain's index, each with the block it names, in order.
 #[derive(Debug, Default)]
