@@ -122,12 +122,9 @@ impl Partition {
                 self.stream_mut(*stream).1.pins.remove(reader);
             }
             RetentionEvent::RunForgotten { run, stream, start } => {
+                self.give_up(*run);
                 self.runs.remove(run);
                 self.closed_runs.remove(stream);
-                if self.aside.remove(run).is_some() {
-                    self.run_of.remove(stream);
-                    self.dirty.insert(RowName::OpenRun(*run));
-                }
                 self.forget(RowName::ClosedRun(*run));
                 self.forget(RowName::RunOfStream(*stream));
                 if let Some(start) = start {
@@ -138,17 +135,27 @@ impl Partition {
         }
     }
 
+    /// A run that was set aside, or that would be open here: it was set aside when it was given up, because its row was
+    /// damaged, and a replay of all events, or a row that is sound again, does not know of that.
+    fn give_up(&mut self, id: RunId) {
+        if let Some(run) = self.runs.get(&id).filter(|run| !run.status.is_closed()) {
+            self.open_bytes -= run.held_bytes();
+        } else if self.idle.remove(&id).is_none() && self.aside.remove(&id).is_none() {
+            return;
+        }
+        self.run_of.retain(|_, run| *run != id);
+        self.timers.retain(|(_, run, _)| *run != id);
+        self.put_off.remove(&id);
+        self.dirty.insert(RowName::OpenRun(id));
+    }
+
     fn forget(&mut self, name: RowName) {
         self.dirty.insert(name.clone());
         self.gone.insert(name);
     }
 
-    /// Why this cannot have happened. A run that is not in memory was closed before.
+    /// Why this cannot have happened. A run may be forgotten at any time: it closed, or it was given up.
     pub(crate) fn retention_contradiction(&self, event: &RetentionEvent) -> Option<String> {
-        if let RetentionEvent::RunForgotten { run, .. } = event {
-            let open = self.is_idle(*run) || self.runs.get(run).is_some_and(|run| !run.status.is_closed());
-            return open.then(|| format!("run {run} is forgotten while it is open"));
-        }
         let ordinal = event.stream()?;
         let stream = self.stream_names.get(&ordinal).and_then(|key| self.streams.get(key));
         let Some(stream) = stream.filter(|stream| stream.ordinal == ordinal) else {

@@ -21,7 +21,16 @@ pub(crate) const fn unusual(bytes: usize) -> usize {
 pub(crate) struct Budget {
     most: usize,
     held: AtomicUsize,
-    gauge: IntGauge,
+    counted: Counts,
+}
+
+/// Where what is held is counted besides.
+#[derive(Debug)]
+enum Counts {
+    /// In what a metric shows.
+    Shown(IntGauge),
+    /// In the budget that this is a part of.
+    Whole(Arc<Budget>),
 }
 
 /// What one connection holds of a budget; given back when it is dropped.
@@ -38,7 +47,12 @@ pub(crate) struct Full;
 impl Budget {
     /// The gauge shows what is held.
     pub(crate) fn new(most: usize, gauge: IntGauge) -> Arc<Self> {
-        Arc::new(Self { most, held: AtomicUsize::new(0), gauge })
+        Arc::new(Self { most, held: AtomicUsize::new(0), counted: Counts::Shown(gauge) })
+    }
+
+    /// What one connection may have of it: at most so much.
+    pub(crate) fn part(self: &Arc<Self>, most: usize) -> Arc<Self> {
+        Arc::new(Self { most, held: AtomicUsize::new(0), counted: Counts::Whole(Arc::clone(self)) })
     }
 
     /// A share that holds nothing yet.
@@ -55,21 +69,40 @@ impl Budget {
 
     /// A share of so much, also where there is no room for it.
     pub(crate) fn overdraw(self: &Arc<Self>, bytes: usize) -> Share {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-        self.gauge.add(signed(bytes));
+        self.add(bytes);
         Share { budget: Arc::clone(self), bytes }
+    }
+
+    fn add(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        match &self.counted {
+            Counts::Shown(gauge) => gauge.add(signed(bytes)),
+            Counts::Whole(whole) => whole.add(bytes),
+        }
     }
 
     fn grow(&self, bytes: usize) -> Result<(), Full> {
         let fits = |held: usize| held.checked_add(bytes).filter(|held| *held <= self.most);
         self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| Full)?;
-        self.gauge.add(signed(bytes));
-        Ok(())
+        let counted = match &self.counted {
+            Counts::Shown(gauge) => {
+                gauge.add(signed(bytes));
+                Ok(())
+            }
+            Counts::Whole(whole) => whole.grow(bytes),
+        };
+        if counted.is_err() {
+            self.held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        counted
     }
 
     fn shrink(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
-        self.gauge.sub(signed(bytes));
+        match &self.counted {
+            Counts::Shown(gauge) => gauge.sub(signed(bytes)),
+            Counts::Whole(whole) => whole.shrink(bytes),
+        }
     }
 }
 
@@ -128,25 +161,47 @@ mod tests {
         Budget::new(most, IntGauge::new("held", "held").expect("a name"))
     }
 
+    fn shown(budget: &Budget) -> i64 {
+        match &budget.counted {
+            Counts::Shown(gauge) => gauge.get(),
+            Counts::Whole(whole) => shown(whole),
+        }
+    }
+
+    #[test]
+    fn a_part_has_its_own_bound_and_counts_in_the_whole() {
+        let whole = budget(100);
+        let (one, other) = (whole.part(60), whole.part(60));
+        let first = one.take(50).expect("room");
+        assert_eq!(one.take(20).err(), Some(Full), "its own bound");
+        assert_eq!(other.take(60).err(), Some(Full), "that of the whole");
+        assert_eq!((shown(&whole), other.held.load(Ordering::Relaxed)), (50, 0), "a refusal changes nothing");
+        let second = other.take(50).expect("the rest");
+        let over = other.overdraw(30);
+        assert_eq!(shown(&whole), 130);
+        drop((first, second, over));
+        assert_eq!((shown(&whole), whole.held.load(Ordering::Relaxed)), (0, 0));
+    }
+
     #[test]
     fn what_is_held_never_passes_the_budget_and_comes_back() {
         let budget = budget(100_000);
         let mut first = budget.take(60_000).expect("room");
         assert_eq!(budget.take(50_000).err(), Some(Full));
         assert_eq!(first.set(110_000), Err(Full));
-        assert_eq!(budget.gauge.get(), 60_000, "a refusal changes nothing");
+        assert_eq!(shown(&budget), 60_000, "a refusal changes nothing");
         let second = budget.take(40_000).expect("exactly the rest");
         first.set(10_000).expect("less is always possible");
-        assert_eq!(budget.gauge.get(), 50_000);
+        assert_eq!(shown(&budget), 50_000);
         drop((first, second));
-        assert_eq!((budget.gauge.get(), budget.held.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!((shown(&budget), budget.held.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]
     fn an_overdraft_keeps_others_out_until_it_is_over() {
         let budget = budget(100);
         let over = budget.overdraw(150);
-        assert_eq!((budget.gauge.get(), budget.take(1).err()), (150, Some(Full)));
+        assert_eq!((shown(&budget), budget.take(1).err()), (150, Some(Full)));
         drop(over);
         budget.take(100).expect("all of it");
     }
@@ -159,8 +214,8 @@ mod tests {
         drop(share);
         let piece = bytes.slice(10..20);
         drop(bytes);
-        assert_eq!(budget.gauge.get(), 50_000, "a piece keeps all of it");
+        assert_eq!(shown(&budget), 50_000, "a piece keeps all of it");
         drop(piece);
-        assert_eq!(budget.gauge.get(), 0);
+        assert_eq!(shown(&budget), 0);
     }
 }

@@ -53,7 +53,7 @@ async fn echo(upgrade: OnUpgrade) {
     let limits = Limits::default();
     let metrics = Metrics::new(&Registry::new()).expect("a registry of its own");
     let outbound = Budget::new(limits.outbound_bytes, metrics.held("outbound"));
-    let inbound = Inbound::of(&limits).connection();
+    let inbound = Inbound::of(&limits, metrics.held("inbound")).connection();
     let (mut incoming, mut outgoing) = socket::open(upgrade, &limits, &inbound, &outbound).await.expect("upgrades");
     loop {
         let mut out = Vec::new();

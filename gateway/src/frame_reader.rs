@@ -241,8 +241,9 @@ impl AsyncRead for ReadSide {
             let before = buf.filled().len();
             return match Pin::new(&mut self.half).poll_read(cx, buf) {
                 Poll::Ready(Ok(())) => {
-                    if buf.filled().len() > before {
-                        self.partial.grew();
+                    let came = buf.filled().len() - before;
+                    if came > 0 {
+                        self.partial.grew(came);
                     }
                     Poll::Ready(Ok(()))
                 }

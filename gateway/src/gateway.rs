@@ -17,6 +17,9 @@ use crate::metrics::Metrics;
 use crate::origin::WebAccess;
 use crate::stream_tail::Tails;
 
+/// One connection has at most this part of the memory for answers.
+const CONNECTIONS: usize = 8;
+
 /// One node's gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway<B> {
@@ -50,7 +53,7 @@ impl<B: Backend> Gateway<B> {
         let limits = Arc::new(limits);
         let tails = Tails::new(backend.clone(), Arc::clone(&limits), metrics.clone());
         let durability = backend.durability();
-        let inbound = Inbound::of(&limits);
+        let inbound = Inbound::of(&limits, metrics.held("inbound"));
         let outbound = Budget::new(limits.outbound_bytes, metrics.held("outbound"));
         Arc::new(Self {
             backend,
@@ -66,6 +69,12 @@ impl<B: Backend> Gateway<B> {
             next_socket: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Serving),
         })
+    }
+
+    /// What the answers of one connection may hold: HTTP/2 carries many at a time, and others want some of it too.
+    pub(crate) fn answers_of_connection(&self) -> Arc<Budget> {
+        let Limits { outbound_bytes, response_bytes, .. } = *self.limits;
+        self.outbound.part((outbound_bytes / CONNECTIONS).max(response_bytes.saturating_mul(2)))
     }
 
     /// Whether new work is welcome.

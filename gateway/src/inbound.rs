@@ -2,16 +2,19 @@
 //! One budget for all connections, so that many unfinished uploads together cost no more than one node can give.
 //!
 //! Who finds no room waits, and is not read from meanwhile. Since those that wait may hold some of it already, there is a
-//! last place besides: whoever has it takes what it needs, so that always one of them can finish.
+//! last place besides: whoever has it takes what it needs, so that always one of them can finish. And what comes slowly
+//! gives back what it holds as soon as somebody waits for it.
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::limits::Limits;
+use crate::metrics::IntGauge;
 
 /// What each connection may have on its way in without asking, in bytes: nearly every message fits.
 const FREE_BYTES: usize = 16 * 1024;
@@ -19,6 +22,9 @@ const FREE_BYTES: usize = 16 * 1024;
 const PIECE_BYTES: usize = 4 * 1024;
 /// One connection, which may carry many requests, has at most this part of the budget.
 const CONNECTIONS: usize = 8;
+/// Requests of one connection that wait for room at a time. What is not read of them uses up what their connection may
+/// send: with two of them there is room for the others, which go on.
+const WAITING_OF_CONNECTION: usize = 2;
 
 /// The budget of a node.
 #[derive(Clone, Debug)]
@@ -28,6 +34,12 @@ pub(crate) struct Inbound {
     /// Of one connection, in pieces.
     share: usize,
     patience: Duration,
+    /// How many wait for room.
+    waiting: Arc<AtomicUsize>,
+    pace_bytes: usize,
+    pace_time: Duration,
+    /// Shows what is held of it.
+    gauge: IntGauge,
 }
 
 /// What one connection may have of it.
@@ -35,6 +47,7 @@ pub(crate) struct Inbound {
 pub(crate) struct Connection {
     inbound: Inbound,
     share: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
 }
 
 /// Nothing more is taken in.
@@ -42,8 +55,58 @@ pub(crate) struct Connection {
 pub(crate) enum NoRoom {
     /// The budget was used up for as long as one waits.
     Node,
-    /// The connection's own share is used up.
+    /// The connection's own share is used up, or as many of its requests wait for room as may.
     Connection,
+    /// Others wait for what it held, and it came too slowly.
+    Slow,
+}
+
+/// One that waits for room, as long as it does.
+struct Waits(Arc<AtomicUsize>);
+
+impl Waits {
+    fn new(waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(waiting))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How fast something comes, looked at again and again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    since: Instant,
+    brought: usize,
+    least: usize,
+    time: Duration,
+}
+
+impl Pace {
+    /// When it is looked at.
+    pub(crate) fn over(&self) -> Instant {
+        self.since + self.time
+    }
+
+    pub(crate) fn brought(&mut self, bytes: usize) {
+        self.brought = self.brought.saturating_add(bytes);
+    }
+
+    /// It was not read for so long.
+    pub(crate) fn paused(&mut self, time: Duration) {
+        self.since += time;
+    }
+
+    /// Whether too little came since the last look.
+    pub(crate) fn look(&mut self, now: Instant) -> bool {
+        let slow = self.brought < self.least;
+        (self.since, self.brought) = (now, 0);
+        slow
+    }
 }
 
 /// What one message, or one request, holds of it. Dropping it gives all of that back.
@@ -56,24 +119,39 @@ pub(crate) struct Held {
     /// With it no more pieces are needed.
     last_place: Option<OwnedSemaphorePermit>,
     bytes: usize,
+    /// What the gauge shows of it.
+    shown: usize,
     /// How long it may still wait for room, in all.
     patience: Duration,
 }
 
 impl Inbound {
-    pub(crate) fn of(limits: &Limits) -> Self {
-        Self::new(limits.inbound_bytes, limits.request_bytes.max(limits.message_bytes), limits.room_time)
+    /// The gauge shows what is held.
+    pub(crate) fn of(limits: &Limits, gauge: IntGauge) -> Self {
+        let largest = limits.request_bytes.max(limits.message_bytes);
+        let Limits { pace_bytes, pace_time, .. } = *limits;
+        Self { pace_bytes, pace_time, ..Self::new(limits.inbound_bytes, largest, limits.room_time, gauge) }
     }
 
     /// So many bytes, `largest` of them for whoever has the last place; one waits so long.
-    fn new(bytes: usize, largest: usize, patience: Duration) -> Self {
+    fn new(bytes: usize, largest: usize, patience: Duration, gauge: IntGauge) -> Self {
         let pieces = bytes.saturating_sub(largest) / PIECE_BYTES;
         let share = (bytes / CONNECTIONS).max(largest) / PIECE_BYTES;
-        Self { pieces: Arc::new(Semaphore::new(pieces)), last_place: Arc::new(Semaphore::new(1)), share, patience }
+        Self {
+            pieces: Arc::new(Semaphore::new(pieces)),
+            last_place: Arc::new(Semaphore::new(1)),
+            share,
+            patience,
+            waiting: Arc::default(),
+            pace_bytes: 0,
+            pace_time: patience,
+            gauge,
+        }
     }
 
     pub(crate) fn connection(&self) -> Connection {
-        Connection { inbound: self.clone(), share: Arc::new(Semaphore::new(self.share)) }
+        let turns = Arc::new(Semaphore::new(WAITING_OF_CONNECTION));
+        Connection { inbound: self.clone(), share: Arc::new(Semaphore::new(self.share)), turns }
     }
 }
 
@@ -85,8 +163,15 @@ impl Connection {
             pieces: None,
             last_place: None,
             bytes: 0,
+            shown: 0,
             patience: self.inbound.patience,
         }
+    }
+
+    /// Something begins to come.
+    pub(crate) fn pace(&self) -> Pace {
+        let Inbound { pace_bytes: least, pace_time: time, .. } = self.inbound;
+        Pace { since: Instant::now(), brought: 0, least, time }
     }
 }
 
@@ -103,13 +188,17 @@ impl Held {
         let share = Arc::clone(&self.of.share).try_acquire_many_owned(missing).map_err(|_| NoRoom::Connection)?;
         merge(&mut self.share, share);
         if self.last_place.is_some() {
+            self.show();
             return Ok(());
         }
-        let Inbound { pieces, last_place, .. } = &self.of.inbound;
+        let Inbound { pieces, last_place, waiting, .. } = &self.of.inbound;
         if let Ok(more) = Arc::clone(pieces).try_acquire_many_owned(missing) {
             merge(&mut self.pieces, more);
+            self.show();
             return Ok(());
         }
+        let _turn = Arc::clone(&self.of.turns).try_acquire_owned().map_err(|_| NoRoom::Connection)?;
+        let waits = Waits::new(waiting);
         let began = Instant::now();
         let waited = timeout(self.patience, async {
             tokio::select! {
@@ -118,11 +207,13 @@ impl Held {
             }
         });
         let (more, last) = waited.await.map_err(|_| NoRoom::Node)?;
+        drop(waits);
         self.patience = self.patience.saturating_sub(began.elapsed());
         if let Some(more) = more {
             merge(&mut self.pieces, more);
         }
         self.last_place = last;
+        self.show();
         Ok(())
     }
 
@@ -130,10 +221,33 @@ impl Held {
     pub(crate) fn clear(&mut self) {
         (self.share, self.pieces, self.last_place, self.bytes) = (None, None, None, 0);
         self.patience = self.of.inbound.patience;
+        self.show();
+    }
+
+    fn show(&mut self) {
+        let (gauge, shown) = (&self.of.inbound.gauge, if self.holds() { self.bytes } else { 0 });
+        gauge.sub(i64::try_from(self.shown).unwrap_or(i64::MAX));
+        gauge.add(i64::try_from(shown).unwrap_or(i64::MAX));
+        self.shown = shown;
+    }
+
+    const fn holds(&self) -> bool {
+        self.pieces.is_some() || self.last_place.is_some()
     }
 
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Somebody waits for room, of which this holds some.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        self.holds() && self.of.inbound.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -162,6 +276,16 @@ pub(crate) async fn body_grew(bytes: usize) -> Result<(), NoRoom> {
     grown
 }
 
+/// The request's body begins to come.
+pub(crate) fn body_pace() -> Option<Pace> {
+    REQUEST.with(|request| request.borrow().as_ref().map(|held| held.of.pace()))
+}
+
+/// Whether others wait for what the request's body holds.
+pub(crate) fn body_is_in_the_way() -> bool {
+    REQUEST.with(|request| request.borrow().as_ref().is_some_and(Held::is_in_the_way))
+}
+
 /// The request's body is thrown away.
 pub(crate) fn body_dropped() {
     REQUEST.with(|request| {
@@ -180,7 +304,8 @@ mod tests {
     const LARGEST: usize = FREE_BYTES + 8 * PIECE_BYTES;
 
     fn inbound(pieces: usize, patience: Duration) -> Inbound {
-        Inbound::new(LARGEST + pieces * PIECE_BYTES, LARGEST, patience)
+        let gauge = IntGauge::new("held", "held").expect("a name");
+        Inbound::new(LARGEST + pieces * PIECE_BYTES, LARGEST, patience, gauge)
     }
 
     #[tokio::test]
@@ -194,7 +319,9 @@ mod tests {
         assert_eq!((late.grow(FREE_BYTES).await, late.grow(1).await), (Ok(()), Err(NoRoom::Node)));
         large.clear();
         assert_eq!(small.grow(PIECE_BYTES).await, Ok(()));
+        assert!(inbound.gauge.get() > 0);
         drop((small, last, late));
+        assert_eq!(inbound.gauge.get(), 0);
         assert_eq!(inbound.pieces.available_permits(), 3, "all of it came back");
         assert_eq!(inbound.last_place.available_permits(), 1);
     }
@@ -228,6 +355,26 @@ mod tests {
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         drop(first);
         assert_eq!(waiting.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn of_one_connection_only_some_wait_so_that_its_other_requests_go_on() {
+        let inbound = inbound(0, NEVER);
+        let mut first = inbound.connection().hold();
+        first.grow(FREE_BYTES + 1).await.expect("the last place");
+        let connection = inbound.connection();
+        let [mut one, mut two, mut three] = [(); 3].map(|()| connection.hold());
+        let mut waiting = [std::pin::pin!(one.grow(FREE_BYTES + 1)), std::pin::pin!(two.grow(FREE_BYTES + 1))];
+        for waits in &mut waiting {
+            assert!(futures_util::poll!(waits.as_mut()).is_pending());
+        }
+        assert_eq!(three.grow(FREE_BYTES + 1).await, Err(NoRoom::Connection), "refused at once");
+        assert!(first.is_in_the_way());
+        first.clear();
+        let [one, two] = waiting;
+        assert_eq!(one.await, Ok(()));
+        assert!(futures_util::poll!(two).is_pending());
+        assert_eq!(inbound.waiting.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

@@ -63,6 +63,10 @@ pub struct Limits {
     /// For more of a message or a body to arrive, once it has begun: half of what a phone may lose in a tunnel costs
     /// others nothing, more does.
     pub progress_time: Duration,
+    /// What holds memory that others wait for has to bring so much in that time: as fast as the largest body has to come
+    /// anyway, and others wait for a moment and not for `body_time`.
+    pub pace_bytes: usize,
+    pub pace_time: Duration,
     /// For memory to come free for a message or a body, of which nothing is read meanwhile: well below the heartbeat.
     pub room_time: Duration,
     /// For `hello` to arrive after the upgrade.
@@ -125,6 +129,8 @@ impl Default for Limits {
             body_time: Duration::from_secs(30),
             message_time: Duration::from_secs(30),
             progress_time: Duration::from_secs(10),
+            pace_bytes: 64 * 1024,
+            pace_time: Duration::from_millis(500),
             room_time: Duration::from_secs(10),
             hello_time: Duration::from_secs(5),
             heartbeat_time: Duration::from_secs(20),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::admission::CloseCode;
-use crate::inbound::{Connection, Held};
+use crate::inbound::{Connection, Held, Pace};
 use crate::limits::Limits;
 use crate::socket::Broken;
 
@@ -32,27 +32,40 @@ struct State {
     begun: Option<Begun>,
     /// Runs while a part of a message waits for more.
     clock: Option<Pin<Box<Sleep>>>,
-    late: bool,
+    late: Option<Late>,
 }
 
-/// When a message began, and when it last grew, but for the time in which it was not read.
+/// When a message began, when it last grew, and how fast, but for the time in which it was not read.
 #[derive(Clone, Copy, Debug)]
 struct Begun {
     at: Instant,
     grew: Instant,
+    pace: Pace,
+}
+
+/// Why a message is not waited for any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// All of it, or more of it, took too long.
+    Overdue,
+    /// Others wait for the memory that it holds, and it comes too slowly.
+    InTheWay,
 }
 
 impl Partial {
     pub(crate) fn new(connection: Connection, limits: &Limits) -> Self {
-        let state = State { held: None, begun: None, clock: None, late: false };
+        let state = State { held: None, begun: None, clock: None, late: None };
         let Limits { message_time: time, progress_time: progress, .. } = *limits;
         Self { state: Arc::new(Mutex::new(state)), connection, time, progress }
     }
 
     /// More bytes came in.
-    pub(crate) fn grew(&self) {
+    pub(crate) fn grew(&self, bytes: usize) {
         let now = Instant::now();
-        self.state().begun.get_or_insert(Begun { at: now, grew: now }).grew = now;
+        let mut state = self.state();
+        let begun = state.begun.get_or_insert_with(|| Begun { at: now, grew: now, pace: self.connection.pace() });
+        begun.grew = now;
+        begun.pace.brought(bytes);
     }
 
     /// Has room for a message of so many bytes, of which the last are still to come; nothing is read until it has.
@@ -70,6 +83,7 @@ impl Partial {
         state.held = Some(held);
         if let Some(begun) = &mut state.begun {
             (begun.at, begun.grew) = (begun.at + waited, begun.grew + waited);
+            begun.pace.paused(waited);
         }
         grown.map_err(|_| {
             let reason = "messages on their way in take all the memory there is for them, and none came free in time";
@@ -80,14 +94,28 @@ impl Partial {
     /// Resolves when a part of a message has waited for the rest for too long.
     pub(crate) fn poll_late(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let mut state = self.state();
-        let Some(Begun { at, grew }) = state.begun.filter(|_| !state.late) else { return Poll::Pending };
-        let until = (at + self.time).min(grew + self.progress);
-        let clock = state.clock.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if clock.deadline() != until {
-            clock.as_mut().reset(until);
+        let state = &mut *state;
+        let Some(Begun { at, grew, pace }) = state.begun.as_mut().filter(|_| state.late.is_none()) else {
+            return Poll::Pending;
+        };
+        let overdue = (*at + self.time).min(*grew + self.progress);
+        loop {
+            let until = overdue.min(pace.over());
+            let clock = state.clock.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if clock.deadline() != until {
+                clock.as_mut().reset(until);
+            }
+            ready!(clock.as_mut().poll(cx));
+            let now = Instant::now();
+            if now >= overdue {
+                state.late = Some(Late::Overdue);
+                break;
+            }
+            if pace.look(now) && state.held.as_ref().is_some_and(Held::is_in_the_way) {
+                state.late = Some(Late::InTheWay);
+                break;
+            }
         }
-        ready!(clock.as_mut().poll(cx));
-        state.late = true;
         Poll::Ready(io::ErrorKind::Other.into())
     }
 
@@ -99,7 +127,10 @@ impl Partial {
 
     /// Why reading ended, if it ended here.
     pub(crate) fn broken(&self) -> Option<Broken> {
-        self.state().late.then(|| Broken::refused(CloseCode::Late, "the message did not arrive in time"))
+        self.state().late.map(|late| match late {
+            Late::Overdue => Broken::refused(CloseCode::Late, "the message did not arrive in time"),
+            Late::InTheWay => Broken::refused(CloseCode::Overloaded, "others waited for the memory of a slow message"),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -165,10 +165,11 @@ async fn connection<B: Backend>(gateway: Arc<Gateway<B>>, stream: TcpStream, por
     let spoke = Arc::new(AtomicBool::new(false));
     let service = {
         let (router, spoke) = (TowerToHyperService::new(port.router), Arc::clone(&spoke));
-        let inbound = gateway.inbound.connection();
+        let (inbound, outbound) = (gateway.inbound.connection(), gateway.answers_of_connection());
         service_fn(move |mut request: Request<Incoming>| {
             spoke.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(inbound.clone());
+            request.extensions_mut().insert(Arc::clone(&outbound));
             router.call(request)
         })
     };

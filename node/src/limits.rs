@@ -27,6 +27,8 @@ pub const SEEK_ROOM_MS: u64 = 1_000;
 pub const UNREADABLE_PAUSE_MS: u64 = 60_000;
 /// How long a closed run waits for a checkpoint in a partition where little happens.
 pub const CLOSED_KEPT_MS: u64 = 5_000;
+/// Runs that a recovery names whose events it passes by, each in a line of its own.
+pub const PASSED_RUNS_TOLD: usize = 20;
 /// What a starter is told to wait when open runs hold all memory that they may.
 pub const STATE_PAUSE_MS: u64 = 1_000;
 /// Continuations of long derivations in one turn of a driver, so that its other partitions get theirs.

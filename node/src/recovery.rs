@@ -3,7 +3,7 @@
 mod mend;
 mod scalars;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use engine::{Class, DefinitionName, Event, Need, Partition, Placed, RowImage, RowName, Wanted, stored};
@@ -38,8 +38,9 @@ pub(crate) fn recover(
 ) -> Result<Recovered, LaneError> {
     let mut recovered = Recovered::default();
     let again = load_rows(id, partition, log, rows, open_bytes, &mut recovered)?;
-    let mut folding = Folding { id, log, rows, again, unknown: BTreeSet::new() };
+    let mut folding = Folding { id, log, rows, again, unknown: BTreeSet::new(), passed: BTreeMap::new() };
     recovered.folded = folding.fold(partition, end)?;
+    folding.tell_passed();
     recovered.mended |= again || !folding.unknown.is_empty();
     Ok(recovered)
 }
@@ -195,6 +196,8 @@ struct Folding<'a> {
     again: bool,
     /// Streams whose rows cannot be read or made again: what happens to them is passed by, and whoever asks is refused.
     unknown: BTreeSet<StreamOrdinal>,
+    /// Events of runs that are not known, passed by because a run is set aside whose stream is not known either.
+    passed: BTreeMap<StreamOrdinal, u64>,
 }
 
 impl Folding<'_> {
@@ -231,8 +234,25 @@ impl Folding<'_> {
                 return fold_one(self.id, partition, self.rows, stored).map(drop);
             }
         }
+        if let Err(stored::StoredError::UnknownRun(ordinal)) = read(partition, stored) {
+            *self.passed.entry(ordinal).or_default() += 1;
+        }
         partition.pass(placed);
         Ok(())
+    }
+
+    /// Once for each run, and not for more than a person reads.
+    fn tell_passed(&self) {
+        let partition = self.id;
+        for (ordinal, events) in self.passed.iter().take(limits::PASSED_RUNS_TOLD) {
+            tracing::warn!(
+                %partition, stream = %ordinal, events,
+                "events of a run that is not known are passed by: it is one of those that are set aside"
+            );
+        }
+        if let Some(more @ 1..) = self.passed.len().checked_sub(limits::PASSED_RUNS_TOLD) {
+            tracing::warn!(%partition, runs = more, "events of more such runs are passed by");
+        }
     }
 
     /// Whether it only moves what is set aside, or what a checkpoint of before has taken away.

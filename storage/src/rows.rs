@@ -26,7 +26,7 @@ pub enum RowKind {
     Start = 7,
     /// A workflow definition by hash.
     Definition = 8,
-    /// A definition's hash by namespace, name and version.
+    /// Reserved: no version wrote one. A definition's row is found by its hash, its name and its tenant.
     DefinitionName = 9,
     /// The closed run whose stream has this ordinal.
     RunOfStream = 10,

@@ -138,7 +138,7 @@ async fn a_run_is_signalled_and_cancelled() {
     program.run_with(["workflow", "register", "-"], WAIT).await.exits(0);
     let run = program.run(["run", "start", "rest"]).await.exits(0).word();
     let signal = ["run", "signal", &run, "hurry", "--data", r#"{"up":true}"#, "--id", "s-1"];
-    program.run(signal).await.exits(0).says(&["sent"]);
+    program.run(signal).await.exits(0).says(&["kept with the run"]);
     program.run(signal).await.exits(0).says(&["had this signal before"]);
     program.run(["run", "show", &run]).await.exits(0).says(&["waiting", "a wait until"]);
     // What is there ends though the run goes on, and though its last event is of another type.

@@ -11,7 +11,12 @@ use super::stopped;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Style};
 
+const NOT_HERE: &str = "\
+Runs that are damaged and set aside are not repaired or dropped here. Start the node: `headwater run list --status damaged` \
+names them, and `headwater run cancel RUN` gives one up.";
+
 #[derive(Debug, Args)]
+#[command(after_help = NOT_HERE)]
 pub(crate) struct Arguments {
     /// The data directory of a stopped node
     directory: PathBuf,

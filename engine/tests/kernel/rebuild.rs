@@ -245,4 +245,11 @@ fn a_run_that_is_set_aside_takes_nothing_but_being_given_up() {
     let rows = partition.take_dirty();
     assert!(rows.contains(&(RowName::OpenRun(run), None)), "the damaged row goes: {rows:?}");
     assert!(matches!(partition.decide(&cancel, Timestamp::ZERO), Err(Rejection::RunNotFound(_))));
+
+    // To a replay of all events it is an open run that is given up.
+    let mut replayed = harness.replayed();
+    assert_eq!((replayed.contradiction(event), replayed.effects().len()), (None, 1));
+    replayed.apply(event, placed, &mut Vec::new());
+    assert!(replayed.run(run).is_none() && replayed.kept_run(ordinal).is_none() && replayed.effects().is_empty());
+    assert_eq!((replayed.open_bytes(), replayed.next_wake()), (0, None));
 }

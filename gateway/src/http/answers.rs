@@ -40,7 +40,8 @@ pub(super) fn count(response: Response, reads: bool, budget: &Arc<Budget>) -> Re
 }
 
 fn no_room() -> Problem {
-    let message = "clients have still to take as many answers as the node has memory for: try again after the pause";
+    let message = "clients, or this connection alone, have still to take as many answers as there is memory for: take \
+                   those, or try again after the pause";
     Refusal::new(Code::Unavailable, message).retry_after_ms(PAUSE_MS).into()
 }
 

@@ -1,5 +1,7 @@
 //! Reads request bodies within their bounds, and writes JSON answers.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -11,11 +13,11 @@ use protocol::json::{MAX_NESTING, is_too_nested};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use types::{Code, Payload, Refusal};
 
 use crate::error::Problem;
-use crate::inbound::{self, NoRoom};
+use crate::inbound::{self, NoRoom, Pace};
 use crate::limits::Limits;
 
 /// The media type of JSON.
@@ -49,25 +51,84 @@ enum Taken {
     Late,
 }
 
-/// The time in which the node has no room for more is not the client's.
-async fn take(mut body: Body, most: usize, limits: &Limits) -> Result<Taken, axum::Error> {
-    let (mut parts, mut bytes, mut refused) = (Vec::new(), 0_usize, None);
-    let mut left = limits.body_time;
-    loop {
+/// A body on its way. The time in which the node has no room for more is not the client's.
+struct Coming<'a> {
+    body: Body,
+    limits: &'a Limits,
+    left: Duration,
+    pace: Option<Pace>,
+}
+
+/// What comes next of it.
+enum Next {
+    Part(Bytes),
+    End,
+    Late,
+    /// Others wait for what it holds, and too little comes.
+    Slow,
+}
+
+impl<'a> Coming<'a> {
+    fn new(body: Body, limits: &'a Limits) -> Self {
+        Self { body, limits, left: limits.body_time, pace: inbound::body_pace() }
+    }
+
+    async fn next(&mut self) -> Result<Next, axum::Error> {
         let began = Instant::now();
-        let Ok(frame) = timeout(limits.progress_time.min(left), body.frame()).await else { return Ok(Taken::Late) };
-        left = left.saturating_sub(began.elapsed());
-        let Some(frame) = frame else { break };
-        let Ok(part) = frame?.into_data() else { continue };
-        bytes = bytes.saturating_add(part.len());
-        if bytes <= most && refused.is_none() {
-            match inbound::body_grew(part.len()).await {
-                Ok(()) => {
-                    parts.push(part);
-                    continue;
-                }
-                Err(no_room) => refused = Some(no_room),
+        let late = began + self.limits.progress_time.min(self.left);
+        let next = loop {
+            let look = self.pace.map_or(late, |pace| pace.over().min(late));
+            let now = match timeout_at(look, self.body.frame()).await {
+                Ok(None) => break Next::End,
+                Ok(Some(frame)) => match frame?.into_data() {
+                    Ok(part) => break Next::Part(part),
+                    Err(_) => continue,
+                },
+                Err(_) => Instant::now(),
+            };
+            if now >= late {
+                break Next::Late;
             }
+            if self.pace.as_mut().is_some_and(|pace| pace.look(now)) && inbound::body_is_in_the_way() {
+                break Next::Slow;
+            }
+        };
+        self.left = self.left.saturating_sub(began.elapsed());
+        Ok(next)
+    }
+
+    /// Has room for a part that came; waits for it.
+    async fn keep(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let asked = Instant::now();
+        let grown = inbound::body_grew(bytes).await;
+        if let Some(pace) = &mut self.pace {
+            pace.brought(bytes);
+            pace.paused(asked.elapsed());
+        }
+        grown
+    }
+}
+
+async fn take(body: Body, most: usize, limits: &Limits) -> Result<Taken, axum::Error> {
+    let (mut parts, mut bytes, mut refused) = (Vec::new(), 0_usize, None);
+    let mut coming = Coming::new(body, limits);
+    loop {
+        match coming.next().await? {
+            Next::Part(part) => {
+                bytes = bytes.saturating_add(part.len());
+                if bytes <= most && refused.is_none() {
+                    match coming.keep(part.len()).await {
+                        Ok(()) => {
+                            parts.push(part);
+                            continue;
+                        }
+                        Err(no_room) => refused = Some(no_room),
+                    }
+                }
+            }
+            Next::Slow => refused = Some(NoRoom::Slow),
+            Next::Late => return Ok(refused.map_or(Taken::Late, Taken::NoRoom)),
+            Next::End => break,
         }
         parts.clear();
         inbound::body_dropped();
@@ -90,6 +151,10 @@ fn no_room(why: NoRoom) -> Problem {
         }
         NoRoom::Connection => {
             "this connection has as much on its way in as one may: send it again when some is answered"
+        }
+        NoRoom::Slow => {
+            "others waited for the memory that this body held, and it came too slowly: send it again in smaller parts, \
+             or on a faster connection"
         }
     };
     Refusal::new(Code::Unavailable, message).retry_after_ms(PAUSE_MS).into()

@@ -25,6 +25,7 @@ use protocol::version::SOCKET_PATH;
 use types::Code;
 
 use crate::backend::Backend;
+use crate::budget::Budget;
 use crate::error::Problem;
 use crate::gateway::Gateway;
 use crate::inbound::{self, Connection};
@@ -78,7 +79,8 @@ async fn refuse_parameters(request: Request, next: Next) -> Response {
 /// What operators ask is not counted with it: they want to know why clients are refused.
 async fn count_answers<B: Backend>(State(gateway): Shared<B>, request: Request, next: Next) -> Response {
     let reads = is_read(&request);
-    answers::count(next.run(request).await, reads, &gateway.outbound)
+    let part = request.extensions().get::<Arc<Budget>>().map(Arc::clone);
+    answers::count(next.run(request).await, reads, &part.unwrap_or_else(|| Arc::clone(&gateway.outbound)))
 }
 
 fn is_read(request: &Request) -> bool {

@@ -12,6 +12,7 @@ mod hostile;
 mod memory;
 mod operator;
 mod rest;
+mod shares;
 mod streams;
 mod subscriptions;
 mod workers;

@@ -64,7 +64,7 @@ pub(crate) const OWNED_ROWS: [RowKind; 8] = [
 ];
 
 pub(crate) fn row_kind(kind: u8) -> RowKind {
-    const KINDS: [RowKind; 10] = [
+    const KINDS: [RowKind; 9] = [
         RowKind::Partition,
         RowKind::OpenRun,
         RowKind::ClosedRun,
@@ -73,7 +73,6 @@ pub(crate) fn row_kind(kind: u8) -> RowKind {
         RowKind::Producer,
         RowKind::Start,
         RowKind::Definition,
-        RowKind::DefinitionName,
         RowKind::RunOfStream,
     ];
     *KINDS.iter().find(|known| **known as u8 == kind).expect("the kernel names rows that storage knows")

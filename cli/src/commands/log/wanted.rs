@@ -16,7 +16,7 @@ pub(crate) struct Filter {
     /// Only of this stream
     #[arg(long, conflicts_with = "run", value_name = "STREAM")]
     stream: Option<String>,
-    /// Only of this run, with what its stream does not show
+    /// Only of this run; `log cat` and `log tail` show also what its stream does not
     #[arg(long, value_name = "RUN")]
     run: Option<RunId>,
     /// Only of this kind, such as run_started or event; may be given again

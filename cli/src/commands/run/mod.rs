@@ -24,7 +24,7 @@ pub(crate) enum Verb {
     Show(Which),
     /// Print what happened to a run, and follow it
     Events(events::Events),
-    /// Send a signal to a run
+    /// Send a signal to a run: it is kept with the run and shown by `run events`; no task waits for signals yet
     Signal(Signal),
     /// Ask a run to end
     Cancel(Cancel),
@@ -78,7 +78,7 @@ async fn signal(Signal { run, name, data, id }: Signal, context: &Context) -> Re
     } else if duplicate {
         render::line("the run had this signal before")?;
     } else {
-        render::line("sent")?;
+        render::line("kept with the run; no task waits for signals yet (`listen` is not supported)")?;
     }
     Ok(Exit::Done)
 }
