@@ -98,6 +98,9 @@ pub struct Partition {
     pub(crate) dirty: BTreeSet<RowName>,
     /// What was deleted and whose row may still be read, because its deletion is not known to be durable.
     pub(crate) gone: BTreeSet<RowName>,
+    /// Streams that were deleted since the last `take_ended`: the rows of their producers, most of which are not in memory,
+    /// go as well.
+    pub(crate) ended: BTreeSet<StreamKey>,
     /// What open runs hold in memory.
     pub(crate) open_bytes: usize,
     /// What runs hold that closed since the last `take_dirty`.
@@ -127,6 +130,7 @@ impl Partition {
             next_position: Position::ZERO,
             dirty: BTreeSet::new(),
             gone: BTreeSet::new(),
+            ended: BTreeSet::new(),
             open_bytes: 0,
             closed_bytes: 0,
         }
@@ -294,6 +298,12 @@ impl Partition {
         let mut rows: Vec<_> = dirty.into_iter().map(|name| self.image(name)).collect();
         rows.push((RowName::Partition, Some(RowImage::Partition(scalars))));
         rows
+    }
+
+    /// Streams that were deleted since the last call. All rows of producers of a stream of this name are of an earlier life
+    /// of it, but for those that `take_dirty` gives together with this.
+    pub fn take_ended(&mut self) -> BTreeSet<StreamKey> {
+        std::mem::take(&mut self.ended)
     }
 
     fn image(&self, name: RowName) -> (RowName, Option<RowImage>) {

@@ -84,6 +84,8 @@ impl Partition {
             Event::StreamDeleted { stream } => {
                 let key = self.stream_names.remove(stream).expect("a deleted stream is in memory");
                 self.streams.remove(&key);
+                self.producers.retain(|(stream, _), _| *stream != key);
+                self.ended.insert(key.clone());
                 for name in [RowName::StreamName(*stream), RowName::Stream(key)] {
                     self.dirty.insert(name.clone());
                     self.gone.insert(name);

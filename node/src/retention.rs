@@ -246,21 +246,21 @@ impl Pass {
         stream: StreamOrdinal,
         low: Offset,
     ) -> Result<(), Interrupted> {
-        let (_, before) = stored::row_key(&RowName::Stream(key.clone()));
-        let mut after = Some(Bytes::from(before));
+        let (_, ours_begin) = stored::producers_of(key);
+        let mut after = Some(Bytes::from(ours_begin.clone()));
         loop {
-            let page = self.host.rows.scan(partition, RowKind::Producer, after.as_ref(), limits::STREAMS_PER_TRIM)?;
+            let (rows, kind) = (&self.host.rows, RowKind::Producer);
+            let page = rows.scan_past_damage(partition, kind, after.as_ref(), limits::STREAMS_PER_TRIM)?;
             let full = page.len() == limits::STREAMS_PER_TRIM;
-            after = page.last().map(|(id, _)| id.clone());
+            after = page.last().map(|met| met.last().clone());
             let mut producers: Vec<ProducerId> = Vec::new();
             let mut ours = 0;
-            for (id, row) in &page {
-                let read = stored::read_row(RowKind::Producer as u8, id, &row.value);
-                let Ok((RowName::Producer(owner, producer), RowImage::Producer(window))) = read else { break };
-                if owner != *key {
-                    break;
-                }
+            for met in page.iter().take_while(|met| met.last().starts_with(&ours_begin)) {
                 ours += 1;
+                // A damaged row stays: nobody knows of which events it is.
+                let Met::Row(id, row) = met else { continue };
+                let read = stored::read_row(RowKind::Producer as u8, id, &row.value);
+                let Ok((RowName::Producer(_, producer), RowImage::Producer(window))) = read else { continue };
                 if window.offset < low || window.ordinal != stream {
                     producers.push(producer);
                 }

@@ -1,5 +1,6 @@
 //! Reads sealed segments over and over, slowly, so that damage is met before somebody needs what is damaged. A segment
-//! in which something is damaged is quarantined, loudly; the rest is served.
+//! in which something is damaged is quarantined, loudly; the rest is served. One that takes records is looked through when a
+//! read met damage, and sealed before.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ impl Rounds {
         let mut next = Instant::now();
         loop {
             while let Some(partition) = self.suspected.pop_first() {
+                self.seal_damaged(partition);
                 if !self.partition(partition, u64::MAX) {
                     return;
                 }
@@ -86,6 +88,13 @@ impl Rounds {
                     next = Instant::now() + self.settings.every;
                 }
             }
+        }
+    }
+
+    /// Damage in a segment that takes records would end its readers until it is sealed by itself.
+    fn seal_damaged(&self, partition: PartitionId) {
+        if let Err(error) = self.host.log.seal_damaged(partition) {
+            tracing::error!(%partition, %error, "segments that take records could not be looked through");
         }
     }
 

@@ -6,4 +6,4 @@ cd "$(dirname "$0")/../.."
 
 export FAULT_ROUNDS=${FAULT_ROUNDS:-500}
 echo "== disk: $FAULT_ROUNDS rounds, commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)" >&2
-cargo test --release -p headwater --test stories -- --nocapture --test-threads=1 disk::
+cargo test --release --workspace --test stories -- --nocapture --test-threads=1 disk::

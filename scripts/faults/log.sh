@@ -15,4 +15,4 @@ scripts/setup.sh \
 
 count="${COUNT:-2000}"
 echo "faults: commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $count of each" >&2
-HEADWATER_FAULTS="$count" cargo test --release -p storage --test log -- faults:: --nocapture --test-threads=1
+HEADWATER_FAULTS="$count" cargo test --release --workspace --test log -- faults:: --nocapture --test-threads=1

@@ -13,6 +13,8 @@ use crate::store::{Entry, Scan, Store, StoreError};
 const SOUGHT: usize = 32;
 /// The partition, in a key.
 const PREFIX_BYTES: usize = 4;
+/// Of a key that is shown as the last one before another: longer than ids that the kernel makes.
+const FILL: usize = 64;
 
 /// One step of a walk, by key.
 #[derive(Debug)]
@@ -120,7 +122,20 @@ pub(crate) fn behind(key: &[u8]) -> Vec<u8> {
     behind
 }
 
-/// Where an unreadable range ends: the last key in it, and the one from which on can be read.
+/// A key before this one, behind all that are ever made.
+fn before(key: &[u8]) -> Vec<u8> {
+    let mut before = key.to_vec();
+    match before.pop() {
+        Some(0) | None => before,
+        Some(last) => {
+            before.push(last - 1);
+            before.extend([u8::MAX; FILL]);
+            before
+        }
+    }
+}
+
+/// Where an unreadable range ends: a key behind the last one in it, and the one from which on can be read.
 struct Sought {
     last: Vec<u8>,
     until: Vec<u8>,
@@ -146,7 +161,7 @@ fn end_of_damage(from: &[u8], until: &[u8], reads: &dyn Fn(&[u8]) -> bool) -> So
         low = next;
     }
     let Some(mut high) = high else {
-        return Sought { last: [prefix, &[u8::MAX; SOUGHT]].concat(), until: until.to_vec() };
+        return Sought { last: before(until), until: until.to_vec() };
     };
     while plus_bit(&low, 0).is_some_and(|next| next < high) {
         let middle = middle(&low, &high);
@@ -156,7 +171,8 @@ fn end_of_damage(from: &[u8], until: &[u8], reads: &dyn Fn(&[u8]) -> bool) -> So
             low = middle;
         }
     }
-    Sought { last: key(&low), until: key(&high).min(until.to_vec()) }
+    let until = key(&high).min(until.to_vec());
+    Sought { last: before(&until), until }
 }
 
 /// `number + 2^bit`, unless it is too large.
@@ -192,6 +208,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_range_of_keys_that_are_longer_than_what_is_looked_at_ends_behind_all_of_them() {
+        let key = |last: u8| [&[0, 0, 0, 1, 2][..], &[7; 2 * SOUGHT], &[last]].concat();
+        let sought = end_of_damage(&key(1), &[0, 0, 0, 1, 3], &|at| at >= &key(5)[..]);
+        assert!(sought.last > key(200) && sought.last < sought.until, "{:?}", sought.last);
+    }
 
     /// What is unreadable is found to its last key, from wherever one comes to it.
     #[test]

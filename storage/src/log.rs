@@ -112,6 +112,10 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// read and may take its time; `false` stops. Waits for the disk.
     fn check_segment(&self, segment: SegmentId, pace: &mut dyn FnMut(usize) -> bool) -> Result<Checked, ReadError>;
 
+    /// Seals the segments of a partition that take records and in which something cannot be read that is written already:
+    /// only a sealed one can be quarantined. How many that were. Waits for the disk.
+    fn seal_damaged(&self, partition: PartitionId) -> Result<usize, DropError>;
+
     /// Nothing of a damaged sealed segment is read any more, also after a restart: whoever comes to it is told
     /// `ReadError::Quarantined` or `EventsQuarantined`. Durable when it returns.
     fn quarantine(&self, found: &Quarantined) -> Result<(), DropError>;

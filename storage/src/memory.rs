@@ -341,6 +341,15 @@ impl Log for MemoryLog {
         retention::quarantined(&self.catalog)
     }
 
+    fn seal_damaged(&self, partition: PartitionId) -> Result<usize, DropError> {
+        let damaged = retention::active_damaged(&self.catalog, partition)?;
+        if !damaged.is_empty() {
+            self.seal(partition, Timestamp::from_millis(u64::MAX));
+            self.sync();
+        }
+        Ok(damaged.len())
+    }
+
     fn quarantine(&self, found: &Quarantined) -> Result<(), DropError> {
         let mut state = locked(&self.state);
         if let Some(dead) = &state.dead {

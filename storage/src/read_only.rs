@@ -175,6 +175,10 @@ impl Log for ReadOnlyLog {
         retention::quarantined(&self.catalog)
     }
 
+    fn seal_damaged(&self, _partition: PartitionId) -> Result<usize, DropError> {
+        Err(DropError::ReadOnly)
+    }
+
     fn quarantine(&self, _found: &Quarantined) -> Result<(), DropError> {
         Err(DropError::ReadOnly)
     }

@@ -437,6 +437,10 @@ impl Log for RocksLog {
         retention::quarantined(&self.catalog)
     }
 
+    fn seal_damaged(&self, partition: PartitionId) -> Result<usize, DropError> {
+        self.seal_what_is_damaged(partition)
+    }
+
     fn quarantine(&self, found: &Quarantined) -> Result<(), DropError> {
         let _one_at_a_time = self.dropping.lock().unwrap_or_else(PoisonError::into_inner);
         let marked = retention::quarantine(&self.catalog, found).and_then(|()| {

@@ -37,14 +37,28 @@ pub(crate) fn put_changes(partition: PartitionId, changes: &[RowChange], batch: 
                 batch.put(Family::Rows, &key, encode_row(&key, row));
             }
             RowChange::Delete(key) => batch.delete(Family::Rows, &row_key(partition, key)),
+            RowChange::DeleteAll(key) => {
+                let from = row_key(partition, key);
+                batch.delete_range(Family::Rows, &from, &behind_all(&from));
+            }
         }
     }
+}
+
+/// The first key that does not begin with this one. Some byte of it can be raised: a kind is a small number.
+fn behind_all(prefix: &[u8]) -> Vec<u8> {
+    let mut behind = prefix.to_vec();
+    while behind.pop_if(|last| *last == u8::MAX).is_some() {}
+    if let Some(last) = behind.last_mut() {
+        *last += 1;
+    }
+    behind
 }
 
 /// Whether rows may be written with a batch after which the partition ends at `end`.
 pub(crate) fn check_changes(changes: &[RowChange], end: Position) -> Result<(), String> {
     for change in changes {
-        let (RowChange::Put(key, _) | RowChange::Delete(key)) = change;
+        let (RowChange::Put(key, _) | RowChange::Delete(key) | RowChange::DeleteAll(key)) = change;
         if key.id.len() > ROW_ID_BYTES {
             return Err(format!("a row's id has {} bytes, more than {ROW_ID_BYTES}", key.id.len()));
         }

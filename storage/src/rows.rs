@@ -51,6 +51,8 @@ pub struct Row {
 pub enum RowChange {
     Put(RowKey, Row),
     Delete(RowKey),
+    /// All rows of the kind whose id begins with this one.
+    DeleteAll(RowKey),
 }
 
 /// What a scan comes by when damage does not end it.

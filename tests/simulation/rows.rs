@@ -30,9 +30,19 @@ impl LaggingRows {
     pub(crate) fn remember(&self, batch: &AppendBatch) {
         let Some(mut before) = self.before() else { return };
         for change in &batch.rows {
-            let (RowChange::Put(key, _) | RowChange::Delete(key)) = change;
-            let held = || self.log.get(batch.partition, key).expect("nothing is damaged yet");
-            before.entry((batch.partition, key.clone())).or_insert_with(held);
+            let keys = match change {
+                RowChange::Put(key, _) | RowChange::Delete(key) => vec![key.clone()],
+                RowChange::DeleteAll(key) => {
+                    let all =
+                        self.log.scan(batch.partition, key.kind, None, usize::MAX).expect("nothing is damaged yet");
+                    let ids = all.into_iter().map(|(id, _)| id).filter(|id| id.starts_with(&key.id));
+                    ids.map(|id| RowKey { kind: key.kind, id }).collect()
+                }
+            };
+            for key in keys {
+                let held = self.log.get(batch.partition, &key).expect("nothing is damaged yet");
+                before.entry((batch.partition, key)).or_insert(held);
+            }
         }
     }
 

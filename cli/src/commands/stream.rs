@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::BufRead;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use headwater_client::{
@@ -118,7 +119,8 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<Exit, Failure> 
 }
 
 async fn append(Append { stream, data }: Append, context: &Context) -> Result<Exit, Failure> {
-    let producer = context.client.producer(ProducerOptions::default()).await?;
+    let options = ProducerOptions { patience: Some(PATIENCE), ..ProducerOptions::default() };
+    let producer = context.client.producer(options).await?;
     let mut answers = Answers { waiting: VecDeque::new(), json: context.json };
     if data.is_empty() {
         let mut lines = standard_input();
@@ -153,6 +155,9 @@ struct Answers {
     waiting: VecDeque<Pending>,
     json: bool,
 }
+
+/// How long a node that went away in the middle is waited for: longer than a restart takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Enough to hide the way to the node and back.
 const IN_FLIGHT: usize = 256;

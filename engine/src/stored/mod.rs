@@ -22,7 +22,7 @@ use crate::event::{Class, Event, RunEvent};
 use crate::run::Run;
 
 pub use error::StoredError;
-pub use row_name::{row_key, row_name};
+pub use row_name::{producers_of, row_key, row_name};
 pub use rows::{decode_row, encode_row, read_row};
 
 /// Schema of an event that the kernel folds: an envelope.

@@ -53,6 +53,11 @@ pub fn row_key(name: &RowName) -> (u8, Vec<u8>) {
     }
 }
 
+/// Where the rows of all producers of a stream stand: their kind, and what their ids begin with, which no other row's does.
+pub fn producers_of(stream: &StreamKey) -> (u8, Vec<u8>) {
+    (PRODUCER, joined(&[stream.tenant.as_str(), stream.name.as_str(), ""]))
+}
+
 /// The row's name, where the id alone tells it. That of a `Start` is a hash: `read_row` takes its name from its value.
 pub fn row_name(kind: u8, id: &[u8]) -> Result<RowName, StoredError> {
     let refused = |why: String| StoredError::RowId { kind, id: id.to_vec(), why };

@@ -371,6 +371,12 @@ impl<R> Lane<R> {
         self.open_bytes_kept = self.partition.open_bytes();
         let position = self.partition.next_position();
         self.checkpointed = position;
+        // First, so that producers of a later stream of the same name stay.
+        let ended = self.partition.take_ended().into_iter().map(|stream| {
+            let (kind, id) = stored::producers_of(&stream);
+            RowChange::DeleteAll(RowKey { kind: translate::row_kind(kind), id: id.into() })
+        });
+        let ended: Vec<_> = ended.collect();
         let changes = self.partition.take_dirty().into_iter().map(|(name, image)| {
             let (kind, id) = stored::row_key(&name);
             let key = RowKey { kind: translate::row_kind(kind), id: id.into() };
@@ -379,7 +385,7 @@ impl<R> Lane<R> {
                 None => RowChange::Delete(key),
             }
         });
-        changes.collect()
+        ended.into_iter().chain(changes).collect()
     }
 
     /// Nothing waits to be flushed or to become durable.

@@ -38,6 +38,11 @@ impl Dialer {
         Ok(())
     }
 
+    /// Where the node is.
+    pub(crate) fn server(&self) -> &str {
+        self.endpoint.as_str()
+    }
+
     /// The connection has proved useful.
     pub(crate) fn settled(&mut self) {
         self.backoff.reset();

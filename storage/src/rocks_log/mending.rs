@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use types::{Position, Timestamp};
+use types::{PartitionId, Position, Timestamp};
 
 use super::RocksLog;
 use crate::keys::Family;
@@ -79,6 +79,18 @@ impl RocksLog {
         if let Err(error) = self.seal_now(lost.segment).and_then(|()| self.quarantine(lost)) {
             tracing::error!(segment = lost.segment.number, %error, "it could not be quarantined yet");
         }
+    }
+
+    /// Seals what takes records and would end every reader with damage, so that it can be read through and quarantined.
+    pub(super) fn seal_what_is_damaged(&self, partition: PartitionId) -> Result<usize, DropError> {
+        let damaged = retention::active_damaged(&self.catalog, partition)?;
+        for Quarantined { segment, position, what } in &damaged {
+            let (chain, number) = (segment.class.name(), segment.number);
+            tracing::error!(%partition, chain, segment = number, %position, what,
+                "a segment that takes records is damaged and is sealed, so that it can be quarantined");
+            self.seal_now(*segment)?;
+        }
+        Ok(damaged.len())
     }
 
     /// Seals a segment that takes records, whatever its size and age, and waits for that.

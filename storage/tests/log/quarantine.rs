@@ -119,3 +119,42 @@ fn position_in(log: &MemoryLog, segment: &SegmentFacts) -> Position {
     let is_output = |position: &Position| *position > segment.base.after(3) && *position < segment.next;
     records.iter().filter(|it| it.record.output.is_some()).map(|it| it.position).find(is_output).expect("some")
 }
+
+/// A reader that meets damage where records are still added would meet it for ever, were that segment not sealed.
+#[test]
+fn a_damaged_segment_that_takes_records_is_sealed_and_the_stream_goes_on_behind_it() {
+    for (stream, class) in [(1, RetentionClass::Stream), (2, RetentionClass::Run)] {
+        let mut memory = Memory::new(COLD);
+        fill(&memory);
+        assert_eq!(memory.0.seal_damaged(PARTITION), Ok(0), "nothing is damaged");
+        let active = memory.0.segments(PARTITION).expect("it reads");
+        let active = active.into_iter().find(|it| !it.sealed && it.id.class == class).expect("there is one");
+        // The first record of the stream in it.
+        let (end, mut position) = (memory.0.bounds(PARTITION).end, active.base);
+        while !memory.0.read(PARTITION, position, 1, 1).expect("it reads")[0]
+            .record
+            .stream
+            .eq(&StreamOrdinal::new(stream))
+        {
+            position = position.next();
+            assert!(position < end, "the segment is empty");
+        }
+        assert!(MemoryLog::flip_bit(&memory.0, PARTITION, position, 900), "there is a block");
+        let before = read(&memory.0, stream, 0).expect("it reads up to the damage");
+        let from = before.last().expect("some") + 1;
+        assert!(matches!(read(&memory.0, stream, from), Err(ReadError::Corrupt { .. })), "it ends the reader");
+        assert_eq!(memory.0.seal_damaged(PARTITION), Ok(1));
+        let sealed = sealed(&memory.0).into_iter().find(|segment| segment.id == active.id).expect("it is sealed");
+        let Checked::Damaged { position, what } = check(&memory.0, &sealed) else { panic!("it is damaged") };
+        memory.0.quarantine(&Quarantined { segment: sealed.id, position, what }).expect("it is marked");
+        let more = if class == RetentionClass::Stream { output(1, 200) } else { fact(2, 200) };
+        (&memory as &dyn Harness).append(PARTITION, vec![more]);
+        for _ in 0..2 {
+            assert_eq!(memory.0.seal_damaged(PARTITION), Ok(0), "what is quarantined is not sealed again");
+            let Err(ReadError::EventsQuarantined { low }) = read(&memory.0, stream, from) else { panic!("it is told") };
+            assert_eq!(low.value(), 200);
+            assert_eq!(read(&memory.0, stream, 200), Ok(vec![200]));
+            memory.crash();
+        }
+    }
+}

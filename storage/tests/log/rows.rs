@@ -10,6 +10,7 @@ use storage::Survives;
 on_both! {
     a_row_is_put_replaced_and_deleted: USUAL,
     rows_are_scanned_in_order_by_kind: USUAL,
+    all_rows_that_begin_alike_are_deleted: USUAL,
     rows_survive: SMALL,
     rows_without_records_are_durable_too: USUAL,
 }
@@ -56,6 +57,21 @@ fn rows_are_scanned_in_order_by_kind(harness: &mut dyn Harness) {
     assert_eq!(scan(Some("aa"), 2), ids[3..5]);
     assert_eq!(scan(Some("\u{7f}"), 100), [""; 0]);
     assert_eq!(harness.log().scan(partition(1), RowKind::OpenRun, None, 9), Ok(Vec::new()));
+}
+
+fn all_rows_that_begin_alike_are_deleted(harness: &mut dyn Harness) {
+    let p = partition(1);
+    let ids = ["a", "a\0", "a\0x", "a\0y", "a\u{1}", "b"];
+    let mut changes: Vec<_> = ids.iter().map(|id| put(id, 1, "one")).collect();
+    changes.push(RowChange::Put(RowKey { kind: RowKind::ClosedRun, ..key("a\0x") }, row(1, "other")));
+    harness.append_with_rows(p, vec![fact(1, 0)], changes);
+    let again = vec![RowChange::DeleteAll(key("a\0")), put("a\0y", 2, "two")];
+    harness.append_with_rows(p, vec![fact(1, 1)], again);
+    harness.reopen();
+    let all = harness.log().scan(p, RowKind::OpenRun, None, 100).expect("it reads");
+    let found: Vec<_> = all.iter().map(|(id, row)| (&id[..], row.position.value())).collect();
+    assert_eq!(found, [(&b"a"[..], 1), (b"a\0y", 2), (b"a\x01", 1), (b"b", 1)]);
+    assert_eq!(harness.log().scan(p, RowKind::ClosedRun, None, 100).expect("it reads").len(), 1);
 }
 
 fn rows_survive(harness: &mut dyn Harness) {

@@ -40,7 +40,8 @@ impl Appends {
         let mut producers = Vec::new();
         for name in 0..PRODUCERS {
             let id = ProducerId::new(&format!("producer-{name}")).expect("a producer's name");
-            let producer = client.producer(ProducerOptions { id, epoch: 1 }).await.expect("a producer connects");
+            let producer =
+                client.producer(ProducerOptions { id, epoch: 1, patience: None }).await.expect("a producer connects");
             let (streams, stop) = (streams.clone(), stop.clone());
             let chance = chance.named(&format!("producer {name}"));
             producers.push(tokio::spawn(append(name, producer, streams, stop, chance)));

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -24,12 +25,15 @@ pub struct ProducerOptions {
     pub id: ProducerId,
     /// Raise it when a process starts again under the same id: the one before is fenced off, and counting begins anew.
     pub epoch: u64,
+    /// When the node has answered nothing for so long, over however many connections, what waits is given up
+    /// (`Error::Unanswered`) and the producer stops. `None`: it waits for as long as it takes.
+    pub patience: Option<Duration>,
 }
 
 impl Default for ProducerOptions {
     fn default() -> Self {
         let id = ProducerId::new(&format!("rust-{}", chance::name())).expect("letters and digits are visible");
-        Self { id, epoch: 0 }
+        Self { id, epoch: 0, patience: None }
     }
 }
 
@@ -118,5 +122,5 @@ impl Reply {
 }
 
 fn stopped() -> Error {
-    Error::Unusable("this producer has stopped: the node does not speak its protocol any more".to_owned())
+    Error::Unusable("this producer has stopped, because the node does not answer it any more".to_owned())
 }

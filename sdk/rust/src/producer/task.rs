@@ -1,5 +1,7 @@
 //! Sends a producer's window in the background, over as many connections as it takes.
 
+use std::time::Duration;
+
 use protocol::ServerFrame;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -17,21 +19,34 @@ pub(super) struct Sender {
     requests: mpsc::Receiver<Request>,
     /// The last `Producer` is gone: what it left is still sent.
     closing: bool,
+    patience: Option<Duration>,
+    /// Since when the node has not answered, though connections were lost.
+    silent_since: Option<Instant>,
 }
 
 impl Sender {
     pub(super) fn new(dialer: Dialer, options: ProducerOptions, requests: mpsc::Receiver<Request>) -> Self {
-        Self { dialer, window: Window::new(options), requests, closing: false }
+        let patience = options.patience;
+        Self { dialer, window: Window::new(options), requests, closing: false, patience, silent_since: None }
     }
 
     pub(super) async fn run(mut self, first: Connection) {
         let mut connection = first;
-        while let Err(lost) = self.serve(connection).await {
+        loop {
+            let connected = Instant::now();
+            let Err(lost) = self.serve(connection).await else { return };
+            // A connection that held for so long was of use, also when there was nothing to answer.
+            if self.patience.is_some_and(|patience| connected.elapsed() > patience) {
+                self.silent_since = None;
+            }
+            self.silent_since.get_or_insert_with(Instant::now);
             self.window.disconnected();
             connection = match self.reconnect(lost).await {
                 Ok(connection) => connection,
-                // Dropping the window answers everything that is left.
-                Err(error) => return tracing::error!(%error, "a producer has stopped"),
+                Err(error) => {
+                    tracing::error!(%error, "a producer has stopped");
+                    return self.window.give_up(self.dialer.server(), &error);
+                }
             };
         }
     }
@@ -39,11 +54,19 @@ impl Sender {
     async fn reconnect(&mut self, mut lost: Lost) -> Result<Connection, Error> {
         loop {
             self.dialer.pause(&lost).await?;
+            if self.is_out_of_patience() {
+                return Err(Error::unreachable(self.dialer.server(), lost.reason));
+            }
             match self.dialer.once(Vec::new()).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => lost = as_lost(&error),
             }
         }
+    }
+
+    fn is_out_of_patience(&self) -> bool {
+        let silent = self.silent_since.map(|since| since.elapsed());
+        self.patience.zip(silent).is_some_and(|(patience, silent)| silent >= patience)
     }
 
     /// Ends with `Ok` when everything is answered and nobody can append any more.
@@ -81,6 +104,9 @@ impl Sender {
     }
 
     fn take(&mut self, incoming: Incoming) {
+        if matches!(incoming, Incoming::Frame(ServerFrame::Done { .. } | ServerFrame::Refused { .. })) {
+            self.silent_since = None;
+        }
         match incoming {
             Incoming::Frame(ServerFrame::Done { n, offset, dup, .. }) => {
                 self.dialer.settled();

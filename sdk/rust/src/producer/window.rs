@@ -196,6 +196,18 @@ impl Window {
         }
     }
 
+    /// Answers everything that is left: nobody knows what became of it.
+    pub(super) fn give_up(self, server: &str, cause: &Error) {
+        for item in self.lines.into_values().flat_map(|line| line.items) {
+            item.reply.give(match item.state {
+                State::Accepted(appended) => Ok(appended),
+                State::Waiting | State::Sent { .. } | State::Refused => {
+                    Err(Error::Unanswered { server: server.to_owned(), cause: cause.to_string() })
+                }
+            });
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.lines.values().all(|line| line.items.is_empty())
     }

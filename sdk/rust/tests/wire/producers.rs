@@ -1,12 +1,18 @@
 //! A producer's appends arrive once and in order, also when answers are lost.
 
-use headwater_client::{Offset, Producer, ProducerId, ProducerOptions, StreamName};
+use std::time::Duration;
+
+use headwater_client::{Error, Offset, Producer, ProducerId, ProducerOptions, StreamName};
 use serde_json::{Value, json};
 
 use crate::scripted::{Peer, ScriptedNode};
 
 async fn produce(node: &ScriptedNode) -> (Producer, Peer) {
-    let options = ProducerOptions { id: ProducerId::new("p").expect("a good id"), epoch: 3 };
+    produce_with(node, None).await
+}
+
+async fn produce_with(node: &ScriptedNode, patience: Option<Duration>) -> (Producer, Peer) {
+    let options = ProducerOptions { id: ProducerId::new("p").expect("a good id"), epoch: 3, patience };
     let client = node.client();
     let (producer, (peer, _)) = tokio::join!(client.producer(options), node.welcome());
     (producer.expect("connected"), peer)
@@ -48,6 +54,18 @@ async fn unanswered_appends_are_sent_again_under_the_same_numbers() {
     assert!(second.await.expect("accepted before").duplicate);
     assert!(!third.await.expect("accepted now").duplicate);
     producer.flush().await;
+}
+
+#[tokio::test]
+async fn a_node_that_goes_away_for_good_ends_who_has_no_patience() {
+    let node = ScriptedNode::start().await;
+    let (producer, mut peer) = produce_with(&node, Some(Duration::ZERO)).await;
+    let pending = producer.append(&stream(), &1).await.expect("there is room");
+    peer.hear("cmd").await;
+    peer.cut();
+    let error = pending.await.expect_err("nobody answers");
+    assert!(matches!(error, Error::Unanswered { .. }), "{error}");
+    assert!(error.to_string().contains("may have happened"), "{error}");
 }
 
 #[tokio::test]
