@@ -1,12 +1,18 @@
 //! Goes through values that have a check of their own (rows, blocks) without being ended by damage: what the store cannot
 //! vouch for any more may still be read; a value that fails its check is named, and where not even keys can be read the
 //! range is.
+//!
+//! A block of a table that fails its checksum is taken apart, and its neighbourhood is gone through key by key: what the
+//! store finds under a key without coming to that block is good, be it newer or of another table; what it does not find
+//! is what the block says, if that is good by its own check. A key under which nothing good stands is named.
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use crate::codec::Damage;
 use crate::keys::Family;
-use crate::store::{Entry, Scan, Store, StoreError};
+use crate::store::{DoubtedBlock, DoubtedEntry, Entry, Scan, Store, StoreError};
 
 /// How many bytes of a key, behind its partition, the search for the end of an unreadable range looks at: more than a
 /// block's key has, or the kind and the id of a run.
@@ -32,13 +38,58 @@ pub(crate) struct DamageWalk<'a, T> {
     family: Family,
     decode: Decode<T>,
     scan: Box<dyn Scan + 'a>,
-    /// Whether the store checks what `scan` reads.
-    checked: bool,
+    /// Where the store cannot vouch for what `scan` reads.
+    doubted: Option<Doubted>,
     /// The first thing that the store could not vouch for.
     pub(crate) refused: Option<String>,
     /// The smallest key that was not met yet.
     at: Vec<u8>,
     until: Vec<u8>,
+}
+
+/// A damaged block, and the keys around it.
+struct Doubted {
+    what: String,
+    until: Vec<u8>,
+    block: VecDeque<InBlock>,
+    /// One value in it fails its check: so that is the damage, and its deletions are as they were written.
+    is_found: bool,
+    /// Met by the scan, and behind the block's next.
+    ahead: Option<Entry>,
+}
+
+enum InBlock {
+    Entry(DoubtedEntry),
+    /// A damaged key was another one, somewhere in here.
+    Gap {
+        first: Vec<u8>,
+        last: Vec<u8>,
+    },
+}
+
+impl InBlock {
+    fn first(&self) -> &[u8] {
+        match self {
+            Self::Entry(entry) => &entry.key,
+            Self::Gap { first, .. } => first,
+        }
+    }
+
+    fn last(&self) -> &[u8] {
+        match self {
+            Self::Entry(entry) => &entry.key,
+            Self::Gap { last, .. } => last,
+        }
+    }
+}
+
+/// Adds what stands between two good entries: a gap, or what it is.
+fn close(block: &mut VecDeque<InBlock>, (from, next): (&[u8], &[u8]), doubtful: &mut Vec<DoubtedEntry>, is_gap: bool) {
+    if is_gap {
+        doubtful.clear();
+        block.push_back(InBlock::Gap { first: from.to_vec(), last: before(next) });
+    }
+    block.extend(doubtful.drain(..).map(InBlock::Entry));
 }
 
 impl<'a, T> DamageWalk<'a, T> {
@@ -50,67 +101,195 @@ impl<'a, T> DamageWalk<'a, T> {
         expect_bytes: usize,
     ) -> Self {
         let scan = store.scan(family, &from, &until, expect_bytes);
-        Self { store, family, decode, scan, checked: true, refused: None, at: from, until }
+        Self { store, family, decode, scan, doubted: None, refused: None, at: from, until }
     }
 
     /// Whether the store vouches for what it read last, and for there being no more.
     pub(crate) const fn is_vouched_for(&self) -> bool {
-        self.checked
+        self.doubted.is_none()
     }
 
     /// An error is the disk's: whatever is damaged is a step.
     pub(crate) fn next(&mut self) -> Result<Option<Step<T>>, StoreError> {
         // Where nothing of a table can be read a scan fails also behind its end.
         while self.at < self.until {
-            match self.scan.next() {
-                Ok(Some(entry)) if self.checked || self.is_key(&entry) => return Ok(Some(self.step(entry))),
-                Ok(None) => return Ok(None),
-                Err(StoreError::Io(what)) => return Err(StoreError::Io(what)),
-                Err(StoreError::Corrupt(what)) if self.checked => {
-                    self.refused.get_or_insert(what);
-                    self.scan = self.store.scan_unchecked(self.family, &self.at, &self.until);
-                    self.checked = false;
-                }
-                Ok(Some(_)) => {
-                    if let Some(step) = self.skip("a key is damaged") {
-                        return Ok(Some(step));
+            let step = match self.doubted.take() {
+                Some(doubted) => self.doubted_step(doubted)?,
+                None => match self.scan.next() {
+                    Ok(Some((key, value))) => Some(self.step(key, &value)),
+                    Ok(None) => return Ok(None),
+                    Err(StoreError::Io(what)) => return Err(StoreError::Io(what)),
+                    Err(StoreError::Corrupt(what)) => {
+                        self.refused.get_or_insert_with(|| what.clone());
+                        if self.doubts(&what) { None } else { self.skip(&what) }
                     }
-                }
-                Err(StoreError::Corrupt(what)) => {
-                    if let Some(step) = self.skip(&what) {
-                        return Ok(Some(step));
-                    }
-                }
+                },
+            };
+            if step.is_some() {
+                return Ok(step);
             }
         }
         Ok(None)
     }
 
-    fn step(&mut self, (key, value): Entry) -> Step<T> {
+    fn step(&mut self, key: Vec<u8>, value: &Bytes) -> Step<T> {
         self.at = behind(&key);
-        match (self.decode)(&key, &value) {
+        match (self.decode)(&key, value) {
             Ok(value) => Step::Good(key, value),
             Err(damage) => Step::Damaged { key, what: damage.to_string() },
         }
     }
 
-    /// Whether what was read unchecked may be believed to be a key: it is in order, and its value is good or the store
-    /// does not deny that there is one.
-    fn is_key(&self, (key, value): &Entry) -> bool {
-        let ours = *key >= self.at && *key < self.until;
-        ours && ((self.decode)(key, value).is_ok() || !matches!(self.store.get(self.family, key), Ok(None)))
+    /// Looks into the block that the store refuses; `false` where that says nothing.
+    fn doubts(&mut self, what: &str) -> bool {
+        let Some(DoubtedBlock { entries, is_plain }) = self.store.doubted_block(what) else { return false };
+        let Some(last) = entries.last().map(|entry| entry.key.clone()) else { return false };
+        // The store comes to a block also between its keys and the next one's. If there is no other damage, that goes with it.
+        let sought = self.end_of_damage();
+        let at_its_end = self.store.scan(self.family, &sought.bad, &self.until, 0).next();
+        let is_alone = sought.until > last && matches!(at_its_end, Err(StoreError::Corrupt(other)) if other == what);
+        if !is_alone && last < self.at {
+            return false;
+        }
+        let until = if is_alone { sought.until } else { behind(&last).min(self.until.clone()) };
+        let bad = entries.iter().filter(|entry| self.is_bad(entry)).count();
+        let is_found = is_plain && bad == 1;
+        let (mut block, mut from, mut doubtful) = (VecDeque::new(), self.at.clone(), Vec::new());
+        let mut is_gap = false;
+        for entry in entries {
+            // Damage in a value spoils one. In a key, it may spoil those that share its beginning, and where they stood
+            // nobody knows but between two that are good.
+            let is_good = entry.value.is_some() && !self.is_bad(&entry);
+            if is_good && entry.key >= until {
+                break;
+            }
+            if is_good {
+                close(&mut block, (&from, &entry.key), &mut doubtful, std::mem::take(&mut is_gap));
+                from = behind(&entry.key);
+                block.push_back(InBlock::Entry(entry));
+                continue;
+            }
+            is_gap |= if entry.value.is_some() {
+                bad > 1 || self.is_of_another_key(&entry)
+            } else {
+                !is_found && self.is_not_sought(&entry)
+            };
+            if entry.key < until {
+                doubtful.push(entry);
+            }
+        }
+        close(&mut block, (&from, &until), &mut doubtful, is_gap);
+        self.scan = self.store.scan_unchecked(self.family, &self.at, &until);
+        self.doubted = Some(Doubted { what: what.to_owned(), until, block, is_found, ahead: None });
+        true
+    }
+
+    fn is_bad(&self, entry: &DoubtedEntry) -> bool {
+        entry.value.as_ref().is_some_and(|value| (self.decode)(&entry.key, value).is_err())
+    }
+
+    /// Whether the damage is in the key: the store does not look for it there, or with another bit it fits its value.
+    fn is_of_another_key(&self, entry: &DoubtedEntry) -> bool {
+        let Some(value) = &entry.value else { return false };
+        let mut key = entry.key.clone();
+        let fits = (0..key.len() * 8).any(|bit| {
+            key[bit / 8] ^= 1 << (bit % 8);
+            let fits = (self.decode)(&key, value).is_ok();
+            key[bit / 8] ^= 1 << (bit % 8);
+            fits
+        });
+        fits || self.is_not_sought(entry)
+    }
+
+    /// Whether the store does not come to the block for its key: it was another one.
+    fn is_not_sought(&self, entry: &DoubtedEntry) -> bool {
+        self.store.get(self.family, &entry.key) == Ok(None)
+    }
+
+    /// The next key of a doubted place, be it the block's or another table's. `None`: nothing stands there, or it ends.
+    fn doubted_step(&mut self, mut doubted: Doubted) -> Result<Option<Step<T>>, StoreError> {
+        while doubted.ahead.as_ref().is_none_or(|(key, _)| *key < self.at) {
+            doubted.ahead = match self.scan.next() {
+                Ok(found) => found.filter(|(key, _)| *key < doubted.until),
+                Err(StoreError::Io(what)) => return Err(StoreError::Io(what)),
+                Err(StoreError::Corrupt(what)) => return Ok(self.skip(&what)),
+            };
+            if doubted.ahead.is_none() {
+                break;
+            }
+        }
+        while doubted.block.front().is_some_and(|next| next.last() < &self.at[..]) {
+            doubted.block.pop_front();
+        }
+        let scanned = doubted.ahead.as_ref().map(|(key, _)| key.clone());
+        let Some(first) = doubted.block.front().map(|next| next.first().to_vec().max(self.at.clone())) else {
+            let Some(key) = scanned else {
+                self.at.clone_from(&doubted.until);
+                self.scan = self.store.scan(self.family, &self.at, &self.until, 0);
+                return Ok(None);
+            };
+            doubted.ahead = None;
+            let step = self.judge(&doubted, key, None)?;
+            self.doubted = Some(doubted);
+            return Ok(step);
+        };
+        let key = match scanned {
+            Some(key) if key <= first => {
+                doubted.ahead = None;
+                key
+            }
+            Some(_) | None => first.clone(),
+        };
+        let of_block = if key == first { doubted.block.pop_front() } else { None };
+        let step = match of_block {
+            Some(InBlock::Gap { last, .. }) => {
+                let what = "a key is damaged".to_owned();
+                self.at = behind(&last);
+                Some(Step::Unreadable { first, last, what })
+            }
+            Some(InBlock::Entry(entry)) => self.judge(&doubted, key, Some(entry))?,
+            None => self.judge(&doubted, key, None)?,
+        };
+        self.doubted = Some(doubted);
+        Ok(step)
+    }
+
+    /// What stands under a key of a doubted place; `entry` is what the block has there.
+    fn judge(
+        &mut self,
+        doubted: &Doubted,
+        key: Vec<u8>,
+        entry: Option<DoubtedEntry>,
+    ) -> Result<Option<Step<T>>, StoreError> {
+        self.at = behind(&key);
+        match self.store.get(self.family, &key) {
+            Ok(Some(value)) => Ok(Some(self.step(key, &value))),
+            Ok(None) => Ok(None),
+            Err(StoreError::Io(what)) => Err(StoreError::Io(what)),
+            Err(StoreError::Corrupt(what)) => match entry {
+                Some(DoubtedEntry { value: Some(value), .. }) if what == doubted.what => {
+                    Ok(Some(self.step(key, &value)))
+                }
+                Some(DoubtedEntry { value: None, .. }) if what == doubted.what && doubted.is_found => Ok(None),
+                Some(_) | None => Ok(Some(Step::Damaged { key, what })),
+            },
+        }
+    }
+
+    /// From where on can be read again.
+    fn end_of_damage(&self) -> Sought {
+        end_of_damage(&self.at, &self.until, &|key| {
+            let read = || self.store.scan(self.family, key, &self.until, 0).next();
+            key >= &self.until[..] || !matches!(read(), Err(StoreError::Corrupt(_)))
+        })
     }
 
     /// Goes on where the store can read again. `None`: that is right here.
     fn skip(&mut self, what: &str) -> Option<Step<T>> {
-        let first = std::mem::take(&mut self.at);
-        let sought = end_of_damage(&first, &self.until, &|key| {
-            let read = || self.store.scan(self.family, key, &self.until, 0).next();
-            key >= &self.until[..] || !matches!(read(), Err(StoreError::Corrupt(_)))
-        });
-        self.at.clone_from(&sought.until);
+        let sought = self.end_of_damage();
+        let first = std::mem::replace(&mut self.at, sought.until);
         self.scan = self.store.scan(self.family, &self.at, &self.until, 0);
-        self.checked = true;
+        self.doubted = None;
         (sought.last >= first).then(|| Step::Unreadable { first, last: sought.last, what: what.to_owned() })
     }
 }
@@ -137,6 +316,8 @@ fn before(key: &[u8]) -> Vec<u8> {
 
 /// Where an unreadable range ends: a key behind the last one in it, and the one from which on can be read.
 struct Sought {
+    /// The furthest key at which it was tried in vain, if it was tried.
+    bad: Vec<u8>,
     last: Vec<u8>,
     until: Vec<u8>,
 }
@@ -161,7 +342,7 @@ fn end_of_damage(from: &[u8], until: &[u8], reads: &dyn Fn(&[u8]) -> bool) -> So
         low = next;
     }
     let Some(mut high) = high else {
-        return Sought { last: before(until), until: until.to_vec() };
+        return Sought { bad: key(&low), last: before(until), until: until.to_vec() };
     };
     while plus_bit(&low, 0).is_some_and(|next| next < high) {
         let middle = middle(&low, &high);
@@ -172,7 +353,7 @@ fn end_of_damage(from: &[u8], until: &[u8], reads: &dyn Fn(&[u8]) -> bool) -> So
         }
     }
     let until = key(&high).min(until.to_vec());
-    Sought { last: before(&until), until }
+    Sought { bad: key(&low), last: before(&until), until }
 }
 
 /// `number + 2^bit`, unless it is too large.

@@ -15,10 +15,10 @@ use crate::error::OpenError;
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
-/// The format that this program writes, and the only one so far that it reads.
-pub(crate) const FORMAT: u32 = 1;
+/// The format that this program writes; it reads all from 1 on. What each added stands in `upgrade.rs`.
+pub(crate) const FORMAT: u32 = 2;
 /// The first version of headwater that reads it.
-const NEEDS: &str = "0.1.0";
+const NEEDS: &str = "0.2.0";
 
 const FORMAT_FILE: &str = "FORMAT";
 /// There only while a directory is being made.
@@ -142,10 +142,16 @@ impl DataDirectory {
     /// Looks at `FORMAT` and at what else is there.
     pub(crate) fn find(&self) -> Result<Found, OpenError> {
         match fs::read_to_string(self.format()) {
-            Ok(text) => self.check(&text).map(|()| Found::Existing),
+            Ok(text) => self.check(&text).map(|_| Found::Existing),
             Err(error) if error.kind() == ErrorKind::NotFound => self.find_without_format(),
             Err(error) => Err(io_error(&self.format(), &error)),
         }
+    }
+
+    /// Of a directory that is there.
+    pub(crate) fn format_number(&self) -> Result<u32, OpenError> {
+        let text = fs::read_to_string(self.format()).map_err(|error| io_error(&self.format(), &error))?;
+        self.check(&text)
     }
 
     fn find_without_format(&self) -> Result<Found, OpenError> {
@@ -167,10 +173,12 @@ impl DataDirectory {
         Ok(Found::New)
     }
 
-    fn check(&self, text: &str) -> Result<(), OpenError> {
+    /// Its number, if this program reads it.
+    fn check(&self, text: &str) -> Result<u32, OpenError> {
         let fact = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let format = fact("format ").and_then(|number| number.parse::<u32>().ok());
-        let (Some(format), true) = (format, text.starts_with(TITLE)) else {
+        let format = format.filter(|format| *format > 0 && text.starts_with(TITLE));
+        let Some(format) = format else {
             let what = format!("its {FORMAT_FILE} file cannot be understood");
             return Err(OpenError::NotADataDirectory { path: self.path.clone(), what });
         };
@@ -178,7 +186,7 @@ impl DataDirectory {
             let needs = fact("needs headwater ").unwrap_or("a newer version").to_owned();
             return Err(OpenError::NewerFormat { path: self.path.clone(), found: format, supported: FORMAT, needs });
         }
-        Ok(())
+        Ok(format)
     }
 
     /// From here until `finish`, an interruption leaves a directory that is made anew.
@@ -269,7 +277,7 @@ fn owner(file: &mut File) -> String {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()

@@ -226,7 +226,7 @@ fn directories() {
     let report = crate::verify::verify(copy.path()).expect("it reads");
     assert_eq!((report.damages, report.records, report.rows), (Vec::new(), DIRECTORY_RECORDS, 1));
     let (log, report) = RocksLog::open(copy.path(), &options).expect("format 1 opens for ever");
-    assert!(report.clean && report.term == 2);
+    assert!(report.clean && report.term == 2 && report.upgraded_from == Some(1), "{report:?}");
     let read = StreamRead {
         partition: PartitionId::new(1),
         stream: StreamOrdinal::new(1),
@@ -252,7 +252,8 @@ fn backups() {
         let verified = verify_backup(&copy.path().join(name), &mut |_| {}).expect("format 1 is read for ever");
         assert_eq!((verified.made, verified.log.records), (chunk().time, DIRECTORY_RECORDS));
         let restored = restore(&copy.path().join(name), &copy.path().join("data"), 9, &mut |_| {}).expect("restores");
-        let (log, _) = RocksLog::open(&restored.directory, &Options::default()).expect("it opens");
+        let (log, report) = RocksLog::open(&restored.directory, &Options::default()).expect("it opens");
+        assert_eq!(report.upgraded_from, Some(1));
         let records = log.read(PartitionId::new(1), Position::ZERO, 1000, 1 << 20).expect("it reads");
         let records: Vec<_> = records.into_iter().map(|stored| stored.record).collect();
         assert_eq!(records, (0..DIRECTORY_RECORDS).map(directory_record).collect::<Vec<_>>());

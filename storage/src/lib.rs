@@ -51,6 +51,7 @@ mod space;
 mod store;
 mod stream_index;
 mod tail_cut;
+mod upgrade;
 mod verify;
 mod wal;
 mod watermark;

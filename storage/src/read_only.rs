@@ -94,6 +94,7 @@ impl ReadOnlyLog {
             torn_blocks: blocks + recovered.torn.blocks,
             torn_records: records + recovered.torn.records,
             quarantined: (recovered.quarantined.len() + recovered.lost.len()) as u64,
+            upgraded_from: None,
             wal_bytes,
             elapsed: Duration::ZERO,
         };

@@ -1,6 +1,7 @@
 //! The store on RocksDB: the only file that names it. All iterators live here, because one over a damaged file just
 //! ends: its status is asked whenever it is no longer valid.
 
+mod damaged_block;
 mod tables;
 
 use std::fmt;
@@ -17,7 +18,7 @@ use rocksdb::{
 use crate::keys::Family;
 use crate::open_files;
 
-use crate::store::{Batch, Change, Entry, Scan, Store, StoreError};
+use crate::store::{Batch, Change, DoubtedBlock, Entry, Scan, Store, StoreError};
 
 pub(crate) use tables::{Table, TableWriter, is_damaged_table, make_table, named_table};
 
@@ -141,7 +142,8 @@ fn family_options(family: Family, cache: &Cache, partitions: usize) -> Result<Op
         }
         Family::Index | Family::Meta => options.set_bottommost_compression_type(DBCompressionType::Zstd),
         Family::Rows => {
-            options.set_bottommost_compression_type(DBCompressionType::Zstd);
+            // Which a damaged block can be taken apart of (`damaged_block`).
+            options.set_bottommost_compression_type(DBCompressionType::Lz4);
             table.set_bloom_filter(10.0, false);
         }
     }
@@ -300,6 +302,10 @@ impl Store for RocksStore {
 
     fn scan<'a>(&'a self, family: Family, from: &[u8], until: &[u8], expect_bytes: usize) -> Box<dyn Scan + 'a> {
         Box::new(self.iterator(family, from, Some(until), expect_bytes, true))
+    }
+
+    fn doubted_block(&self, what: &str) -> Option<DoubtedBlock> {
+        damaged_block::entries(self.database.path(), what)
     }
 
     fn scan_unchecked<'a>(&'a self, family: Family, from: &[u8], until: &[u8]) -> Box<dyn Scan + 'a> {

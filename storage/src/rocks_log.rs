@@ -36,6 +36,7 @@ use crate::rows::{Met, Row, RowKey, RowKind, Rows};
 use crate::salvage::Salvage;
 use crate::space::{Reserve, Space};
 use crate::store::Store;
+use crate::upgrade::upgrade;
 use crate::watermark::{self, Watermark, WatermarkFile};
 use crate::{row_store, row_walk};
 
@@ -111,6 +112,8 @@ pub struct OpenReport {
     pub torn_records: u64,
     /// Segments in which something is damaged: they are not read, the rest is.
     pub quarantined: u64,
+    /// The earlier format that the directory had; it has the current one now.
+    pub upgraded_from: Option<u32>,
     /// How much of the write-ahead log had to be read back.
     pub wal_bytes: u64,
     pub elapsed: Duration,
@@ -165,16 +168,17 @@ impl RocksLog {
             // What they claim is looked at after a mend too.
             directory.keep_aside(&directory.wal_files().map_err(io)?.0).map_err(io)?;
         }
-        mend_noted(&directory, &mut |_| Ok(()))?;
+        let mending = mend_noted(&directory, &mut |_| Ok(()))?;
         let found = Existing::open(&directory, before, options.open_files)?;
         let lost = found.recovered.lost.clone();
-        let report = OpenReport { created, elapsed: started.elapsed(), ..found.report() };
+        let report = OpenReport { created, ..found.report() };
+        let upgraded_from = mending.or(upgrade(&directory)?);
         let (log, term) = found.serve(&directory, file, (lock, space), options)?;
         for lost in &lost {
             log.seal_and_quarantine(lost);
         }
         let quarantined = log.quarantined_segments();
-        Ok((log, OpenReport { term, quarantined, elapsed: started.elapsed(), ..report }))
+        Ok((log, OpenReport { term, quarantined, upgraded_from, elapsed: started.elapsed(), ..report }))
     }
 
     /// What was counted since it was opened.
@@ -289,6 +293,7 @@ impl Existing {
             torn_blocks: self.torn_blocks,
             torn_records: self.torn_records,
             quarantined: self.recovered.quarantined.len() as u64,
+            upgraded_from: None,
             wal_bytes: self.wal_bytes,
             elapsed: Duration::ZERO,
         }

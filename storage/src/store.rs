@@ -74,6 +74,21 @@ impl Batch {
 /// A key and its value.
 pub(crate) type Entry = (Vec<u8>, Bytes);
 
+/// What stands in a place that the store cannot vouch for, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DoubtedBlock {
+    pub(crate) entries: Vec<DoubtedEntry>,
+    /// It is as it lies on the disk. In one that was compressed one damaged byte may have spoiled many.
+    pub(crate) is_plain: bool,
+}
+
+/// A value or a deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DoubtedEntry {
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Option<Bytes>,
+}
+
 /// A walk over keys in order. It ends with `None` only when there is truly nothing more: a damaged file is an error.
 pub(crate) trait Scan {
     fn next(&mut self) -> Result<Option<Entry>, StoreError>;
@@ -94,8 +109,13 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     /// Keys from `from` (inclusive) until `until` (exclusive). About `expect_bytes` will be read.
     fn scan<'a>(&'a self, family: Family, from: &[u8], until: &[u8], expect_bytes: usize) -> Box<dyn Scan + 'a>;
 
-    /// As `scan`, without the store's own checks of what it reads: only for values with a check of their own, when the
-    /// store says that what is around them is damaged.
+    /// What stands in a place of a file that the store cannot vouch for, as it says in `what`; `None` where its entries
+    /// cannot be told apart.
+    fn doubted_block(&self, _what: &str) -> Option<DoubtedBlock> {
+        None
+    }
+
+    /// As `scan`, without the store's own checks of what it reads: only for keys of a `doubted_block`.
     fn scan_unchecked<'a>(&'a self, family: Family, from: &[u8], until: &[u8]) -> Box<dyn Scan + 'a> {
         self.scan(family, from, until, 0)
     }

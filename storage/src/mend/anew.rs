@@ -19,6 +19,7 @@ use crate::quarantine::Quarantined;
 use crate::recovery::unopened;
 use crate::rocks::{RocksStore, Table, make_table, named_table};
 use crate::store::{Batch, Store, StoreError};
+use crate::upgrade::upgrade;
 
 /// Where the copy is made, where it lies once it is whole, and where the store is that it replaces.
 fn making(directory: &DataDirectory) -> PathBuf {
@@ -54,13 +55,14 @@ pub(crate) fn finish_swap(directory: &DataDirectory) -> io::Result<()> {
 }
 
 /// Mends all that `DAMAGED` names. Segments that lost something are marked, also such as take records: recovery does not
-/// miss what they lost, and they are to be sealed before any record is added.
-pub(crate) fn mend_noted(directory: &DataDirectory, stop: Stop<'_>) -> Result<(), OpenError> {
+/// miss what they lost, and they are to be sealed before any record is added. Gives the earlier format that the directory had.
+pub(crate) fn mend_noted(directory: &DataDirectory, stop: Stop<'_>) -> Result<Option<u32>, OpenError> {
     let place = directory.log().display().to_string();
     let notes = note::read(directory).map_err(|error| io_error(&directory.path, &error))?;
     if notes.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
+    let upgraded_from = upgrade(directory)?;
     let store = RocksStore::open_still(&directory.log()).map_err(unopened(&place))?;
     for table in noted_tables(&store, &notes).map_err(|error| error.refusal(&place))? {
         tracing::warn!(table = table.name, family = table.family.name(), "a damaged table is taken out of the log");
@@ -73,7 +75,7 @@ pub(crate) fn mend_noted(directory: &DataDirectory, stop: Stop<'_>) -> Result<()
     drop(store);
     // Where a copy was made tables have other names in it: what else is damaged is met again.
     let done = finish_swap(directory).and_then(|()| note::clear(directory));
-    done.map_err(|error| io_error(&directory.path, &error))
+    done.map(|()| upgraded_from).map_err(|error| io_error(&directory.path, &error))
 }
 
 /// The tables that are still there, of those that sentences name; where one names none, all that are damaged.

@@ -203,7 +203,7 @@ fn stopped_at(path: &Path, table: &Table, number: usize) -> bool {
     let directory = DataDirectory::new(path);
     note(&directory, &format!("Corruption: damage in {}", table.name)).expect("writable");
     match mend_noted(&directory, &mut stop) {
-        Ok(()) => false,
+        Ok(_) => false,
         Err(error) => {
             assert!(error.to_string().contains("stopped"), "{error}");
             true

@@ -225,7 +225,13 @@ fn verify_partition(
         SegmentStart { kept: start.kept && !is_marked, ..start }
     };
     let starts = |chain| all_segments(store, chain).map(|all| all.iter().map(start_of).collect::<Vec<_>>());
-    let holes = Holes::of(start, &[starts(run)?, starts(stream)?]);
+    let mut holes = Holes::of(start, &[starts(run)?, starts(stream)?]);
+    // A mend that was cut short leaves a mark on a segment that takes records: the next start seals it.
+    let is_lost = |segment: &&Segment| marked[segment.chain.class.index()].contains(&segment.number);
+    let lost_from = checkpoint.active.iter().filter(is_lost).map(|segment| segment.base).min();
+    if let Some(from) = lost_from {
+        holes = holes.and(from, durable);
+    }
     let mut order = Order::new(partition, start, holes.clone());
     let [of_run, of_stream] = marked.clone();
     let mut walks =
@@ -252,7 +258,7 @@ fn verify_partition(
         let what = format!("it was durable up to position {durable}, but ends at {end}: acknowledged data is missing");
         report.damage(Place { position: Some(end), ..Place::partition(partition) }, &what);
     }
-    verify_rows(store, partition, end, report);
+    verify_rows(store, partition, if lost_from.is_some() { end.max(durable) } else { end }, report);
     Ok(())
 }
 

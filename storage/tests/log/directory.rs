@@ -81,7 +81,7 @@ fn a_directory_in_use_is_refused_with_the_process() {
 fn a_newer_format_is_refused_with_the_version_it_needs() {
     let mut rocks = Rocks::new(USUAL);
     rocks.log = None;
-    let text = "headwater data directory\nformat 2\nneeds headwater 0.9.3\n";
+    let text = "headwater data directory\nformat 9\nneeds headwater 0.9.3\n";
     fs::write(rocks.path.join("FORMAT"), text).expect("writable");
     for error in [
         RocksLog::open(&rocks.path, &rocks.options).expect_err("newer"),
@@ -89,7 +89,7 @@ fn a_newer_format_is_refused_with_the_version_it_needs() {
         storage::verify(&rocks.path).expect_err("newer"),
     ] {
         let text = error.to_string();
-        assert!(text.contains("was written in format 2, which needs headwater 0.9.3 or later"), "{text}");
+        assert!(text.contains("was written in format 9, which needs headwater 0.9.3 or later"), "{text}");
     }
 }
 

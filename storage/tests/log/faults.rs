@@ -20,12 +20,12 @@ use crate::kill;
 use crate::reading::mixture;
 
 /// How many of each fault: the sample of the tests, unless `make faults` asks for more.
-fn count(sample: usize) -> usize {
+pub(crate) fn count(sample: usize) -> usize {
     std::env::var("HEADWATER_FAULTS").ok().and_then(|text| text.parse().ok()).unwrap_or(sample)
 }
 
 /// The same for faults that need a process and a second each: one where there are twenty of the others.
-fn slow_count(sample: usize) -> usize {
+pub(crate) fn slow_count(sample: usize) -> usize {
     count(sample * 20).div_ceil(20)
 }
 
