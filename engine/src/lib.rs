@@ -47,7 +47,7 @@ pub use replay::{Divergence, Verified, Verifier};
 pub use retention::{Keep, KeepConfig, Pin, RetentionEvent};
 pub use row::{RowImage, RowName, Scalars, StartKey, StartRecord};
 pub use run::{Run, RunStatus};
-pub use scope::{Activity, Scope, ScopeKind};
+pub use scope::{Activity, Items, Scope, ScopeKind};
 pub use set_aside::SetAside;
 pub use signal::Signal;
 pub use step::{

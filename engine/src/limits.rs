@@ -46,6 +46,8 @@ pub const EVENTS_PER_APPEND: usize = 1_024;
 pub const SEQUENCE_BYTES: usize = 256;
 /// Definitions a node keeps: they are held in memory, sources and all.
 pub const DEFINITIONS: usize = 10_000;
+/// Their sources together.
+pub const DEFINITIONS_BYTES: usize = 32 * 1024 * 1024;
 /// A definition's source.
 pub const DEFINITION_BYTES: usize = 1024 * 1024;
 /// How many scopes may be open inside each other.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use types::{Payload, Timestamp};
@@ -28,13 +29,43 @@ pub struct Scope {
     pub activity: Activity,
 }
 
+/// What a `for` goes over: as many values as a loop may have turns, so what they weigh is counted once, not once an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Items {
+    values: Arc<[Payload]>,
+    held_bytes: usize,
+}
+
+impl Items {
+    /// In memory.
+    pub(crate) const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+}
+
+impl FromIterator<Payload> for Items {
+    fn from_iter<I: IntoIterator<Item = Payload>>(values: I) -> Self {
+        let values: Arc<[Payload]> = values.into_iter().collect();
+        let held_bytes = values.iter().map(|value| size_of_val(value) + value.len()).sum();
+        Self { values, held_bytes }
+    }
+}
+
+impl Deref for Items {
+    type Target = [Payload];
+
+    fn deref(&self) -> &[Payload] {
+        &self.values
+    }
+}
+
 /// What opened a scope.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScopeKind {
     Root,
     Do,
     For {
-        items: Arc<[Payload]>,
+        items: Items,
         iteration: u32,
     },
     Try {

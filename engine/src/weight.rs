@@ -45,7 +45,7 @@ impl Run {
         let own = |value: &Payload| if value.data.as_ptr() == self.input.data.as_ptr() { 0 } else { value.len() };
         let kind = match &scope.kind {
             ScopeKind::Root | ScopeKind::Do | ScopeKind::Try { .. } => 0,
-            ScopeKind::For { items, .. } => items.iter().map(|item| size_of_val(item) + item.len()).sum(),
+            ScopeKind::For { items, .. } => items.held_bytes(),
             ScopeKind::Catch { error } => error_bytes(error),
         };
         let activity = match &scope.activity {

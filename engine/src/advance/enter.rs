@@ -72,7 +72,7 @@ impl Drive<'_> {
                 if items.is_empty() || !self.turn_holds(scope, task_for, &input.value, &items[0], 0)? {
                     return self.finish_at_once(scope, address, &input.value, input.value.clone(), task.then);
                 }
-                let kind = ScopeKind::For { items: items.into(), iteration: 0 };
+                let kind = ScopeKind::For { items: items.into_iter().collect(), iteration: 0 };
                 self.open(scope, address, kind, input.changed)
             }
         }

@@ -33,6 +33,11 @@ pub(super) fn decide(
     if partition.definitions.len() >= limits::DEFINITIONS {
         return Err(Rejection::TooManyDefinitions(limits::DEFINITIONS));
     }
+    let bytes = bytes + partition.definitions.values().map(|definition| definition.source.len()).sum::<usize>();
+    if bytes > limits::DEFINITIONS_BYTES {
+        let (what, limit) = ("all definitions together", limits::DEFINITIONS_BYTES);
+        return Err(Rejection::TooLarge { what, bytes, limit });
+    }
     let (tenant, name, source) = (tenant.clone(), name.clone(), source.clone());
     let event = Event::WorkflowRegistered(Definition { tenant, name, hash, source, registered: now });
     Ok(Decision { events: vec![event], answer: Answer::Registered { created: true } })

@@ -36,3 +36,17 @@ fn a_definitions_source_has_a_largest_size() {
     let rejection = harness.refuse(&register("a", &text));
     assert!(matches!(rejection, Rejection::TooLarge { what: "the definition", .. }), "{rejection}");
 }
+
+#[test]
+fn all_definitions_together_have_a_largest_size() {
+    let mut harness = Harness::new();
+    let text = "x".repeat(limits::DEFINITION_BYTES);
+    let fit = limits::DEFINITIONS_BYTES / limits::DEFINITION_BYTES;
+    for number in 0..fit {
+        harness.expect(&register(&format!("a{number}"), &text));
+    }
+    let rejection = harness.refuse(&register("more", "y"));
+    assert!(matches!(rejection, Rejection::TooLarge { what: "all definitions together", .. }), "{rejection}");
+    // What is known already takes no more room.
+    harness.expect(&register("a0", &text));
+}

@@ -118,7 +118,7 @@ fn life_events() -> Vec<(&'static str, RunEvent)> {
 fn scope_events() -> Vec<(&'static str, RunEvent)> {
     let path = || "/do/2/review".to_owned();
     let opened = |kind, data| RunEvent::ScopeOpened { scope: 5, parent: 0, path: path(), kind, data };
-    let items = [json(), typed(), Payload::null()].into();
+    let items = [json(), typed(), Payload::null()].into_iter().collect();
     let exited =
         |path, skipped, output, context, next| RunEvent::TaskExited { scope: 5, path, skipped, output, context, next };
     vec![
@@ -269,7 +269,7 @@ fn open_run() -> Run {
         status,
     };
     let timer = |purpose| Timer { due: due(), purpose };
-    let items = [json(), Payload::null()].into();
+    let items = [json(), Payload::null()].into_iter().collect();
     let returned = Activity::Returned { output: json(), caught: true };
     let caught = ScopeKind::Catch { error: Box::new(error()) };
     Run {

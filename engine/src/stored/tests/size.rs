@@ -39,7 +39,7 @@ fn a_step_costs_tens_of_bytes_and_its_values() {
 
 #[test]
 fn the_longest_loop_can_be_read_again() {
-    let items = vec![Payload::json("1"); FOR_ITEMS].into();
+    let items = vec![Payload::json("1"); FOR_ITEMS].into_iter().collect();
     let kind = ScopeKind::For { items, iteration: 0 };
     let opened = RunEvent::ScopeOpened { scope: 1, parent: 0, path: "/do/0/each".to_owned(), kind, data: None };
     assert_eq!(read(&encoded(&opened)), Ok(Event::Run { run: RUN, event: opened }));
@@ -50,7 +50,7 @@ fn the_largest_run_can_be_read_again() {
     let value = Payload::json(vec![b'1'; VALUE_BYTES]);
     let scope = |depth| Scope {
         parent: (depth > 0).then(|| depth - 1),
-        kind: ScopeKind::For { items: [value.clone()].into(), iteration: 0 },
+        kind: ScopeKind::For { items: [value.clone()].into_iter().collect(), iteration: 0 },
         path: "/do/0/each".to_owned(),
         index: 0,
         visits: BTreeMap::new(),

@@ -178,7 +178,7 @@ fn scope_kind() -> impl Strategy<Value = ScopeKind> {
         Just(ScopeKind::Root),
         Just(ScopeKind::Do),
         (vec(payload(), 0..4), any::<u32>())
-            .prop_map(|(items, iteration)| ScopeKind::For { items: items.into(), iteration }),
+            .prop_map(|(items, iteration)| ScopeKind::For { items: items.into_iter().collect(), iteration }),
         (any::<u32>(), time()).prop_map(|(attempt, first)| ScopeKind::Try { attempt, first }),
         error().prop_map(|error| ScopeKind::Catch { error: Box::new(error) }),
     ]

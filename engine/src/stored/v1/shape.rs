@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use types::{
-    IdempotencyKey, Incarnation, Offset, Position, ProducerId, RoutingHash, RunId, StreamName, StreamOrdinal, TenantId,
-    Timestamp, WorkflowHash,
+    IdempotencyKey, Incarnation, Offset, Payload, Position, ProducerId, RoutingHash, RunId, StreamName, StreamOrdinal,
+    TenantId, Timestamp, WorkflowHash,
 };
 
+use crate::scope::Items;
 use crate::stored::StoredError;
 
 /// The stored form of a `Value`.
@@ -204,12 +205,12 @@ impl<V, S: Shape<V>> Shape<Vec<V>> for Vec<S> {
     }
 }
 
-impl<V, S: Shape<V>> Shape<Arc<[V]>> for Vec<S> {
-    fn of(value: &Arc<[V]>) -> Self {
-        value.iter().map(S::of).collect()
+impl<S: Shape<Payload>> Shape<Items> for Vec<S> {
+    fn of(items: &Items) -> Self {
+        items.iter().map(S::of).collect()
     }
 
-    fn restore(self) -> Result<Arc<[V]>, StoredError> {
+    fn restore(self) -> Result<Items, StoredError> {
         self.into_iter().map(S::restore).collect()
     }
 }
