@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults build setup fmt conformance-streams
+.PHONY: help demo test bench profile faults build setup fmt conformance-streams
 
 HEADWATER_CACHE ?= $(HOME)/.cache/headwater
 export HEADWATER_CACHE
@@ -16,7 +16,7 @@ ROCKSDB = rocksdb="$$(scripts/rocksdb.sh)"; eval "$$rocksdb"
 
 help: ## this list
 	@echo 'Headwater: durable workflows and streams that resume, on one log.'; echo
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-22s %s\n", $$1, $$2 }'
 	@echo; echo 'Builds live in $(HEADWATER_CACHE); set HEADWATER_CACHE to move them.'
 
 demo: build ## a node, workers and tokens, with kill -9 in mid-stream; KEEP=1 leaves the node up

@@ -70,7 +70,6 @@ impl Exit {
             | Code::BadMessage
             | Code::InvalidName
             | Code::InvalidCursor
-            | Code::InvalidDefinition
             | Code::InvalidInput
             | Code::UnsupportedMediaType
             | Code::ReservedName
@@ -98,7 +97,7 @@ impl Exit {
                 Self::Unreachable
             }
             Code::OutcomeUnknown => Self::OutcomeUnknown,
-            Code::Internal => Self::Failed,
+            Code::InvalidDefinition | Code::Internal => Self::Failed,
         }
     }
 }
@@ -148,7 +147,8 @@ impl Failure {
     }
 
     pub(crate) fn as_json(&self) -> serde_json::Value {
-        let (message, code, advice) = (&self.message, self.code, &self.advice);
+        let advice = self.advice.as_ref().filter(|advice| !advice.is_empty());
+        let (message, code) = (&self.message, self.code);
         json!({ "error": { "message": message, "code": code, "advice": advice, "exit": self.exit.number() } })
     }
 
@@ -246,7 +246,7 @@ mod tests {
         let check = |error: Error, exit: Exit| assert_eq!(Failure::from(error).exit, exit);
         check(refused(Code::RunNotFound), Exit::NotFound);
         check(refused(Code::WorkflowExists), Exit::Refused);
-        check(refused(Code::InvalidDefinition), Exit::Usage);
+        check(refused(Code::InvalidDefinition), Exit::Failed);
         check(refused(Code::QueueFull), Exit::Unreachable);
         check(Error::Unreachable { server: "x".into(), cause: "refused".into() }, Exit::Unreachable);
         check(Error::Unanswered { server: "x".into(), cause: "reset".into() }, Exit::OutcomeUnknown);

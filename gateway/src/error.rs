@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use types::{Code, Refusal};
 
+use crate::details;
 use crate::recourse::resume_at;
 
 /// The status of each code. One place, and no code without one.
@@ -87,22 +88,10 @@ impl Parts {
         if let Some(millis) = retry_after_ms {
             body.insert("retry_after_ms".into(), (*millis).into());
         }
-        for (name, value) in details {
-            // A detail never hides a member of the problem itself; repeated ones become a list.
-            match body.get_mut(name) {
-                None => drop(body.insert(name.clone(), value.as_str().into())),
-                Some(Value::Array(values)) => values.push(value.as_str().into()),
-                Some(first) if !STANDARD.contains(&name.as_str()) => {
-                    *first = Value::Array(vec![first.take(), value.as_str().into()]);
-                }
-                Some(_) => {}
-            }
-        }
+        details::add(details, &mut body);
         Value::Object(body).to_string()
     }
 }
-
-const STANDARD: [&str; 6] = ["type", "title", "status", "detail", "code", "retry_after_ms"];
 
 /// The code in words: the same for every occurrence, as the standard asks.
 fn title(code: Code) -> String {
@@ -145,7 +134,7 @@ mod tests {
             .retry_after_ms(50)
             .detail("partition", 3)
             .detail("status", "hidden");
-        insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"urn:headwater:problem:queue_full","title":"Queue full","status":429,"detail":"the partition's mailbox is full","code":"queue_full","retry_after_ms":50,"partition":"3"}"#);
+        insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"urn:headwater:problem:queue_full","title":"Queue full","status":429,"detail":"the partition's mailbox is full","code":"queue_full","retry_after_ms":50,"partition":3}"#);
     }
 
     #[test]
@@ -156,8 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn repeated_details_become_a_list() {
-        let refusal = Refusal::new(Code::InvalidDefinition, "2 problems").detail("problem", "a").detail("problem", "b");
+    fn mistakes_are_a_list_however_many() {
+        let one = Refusal::new(Code::InvalidDefinition, "a").detail("problem", "a");
+        insta::assert_snapshot!(Problem::from(one.clone()).0.body(), @r#"{"type":"urn:headwater:problem:invalid_definition","title":"Invalid definition","status":422,"detail":"a","code":"invalid_definition","problem":["a"]}"#);
+        let refusal = Refusal { message: "2 problems".into(), ..one.detail("problem", "b") };
         insta::assert_snapshot!(Problem::from(refusal).0.body(), @r#"{"type":"urn:headwater:problem:invalid_definition","title":"Invalid definition","status":422,"detail":"2 problems","code":"invalid_definition","problem":["a","b"]}"#);
     }
 }

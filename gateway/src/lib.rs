@@ -6,6 +6,7 @@ pub mod backend;
 mod budget;
 mod chunk;
 mod connection;
+mod details;
 #[cfg(test)]
 mod echo;
 mod error;

@@ -52,6 +52,11 @@ impl Followed {
         StreamInfo { head: state.head, low: state.low, closed: state.closed, ..self.info.clone() }
     }
 
+    /// No events come any more, and nobody finds it by its name.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.state.borrow().deleted
+    }
+
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }

@@ -15,8 +15,10 @@ pub const RECORD_OVERHEAD_BYTES: usize = 48;
 /// Records after which the rows that changed are written: what a recovery has to fold at most, for each partition.
 /// Closed runs are held in memory until then, and up to as many records more.
 pub const RECORDS_PER_CHECKPOINT: usize = 2_048;
-/// Streams, producers and starts that a partition keeps in memory over a checkpoint.
-pub const ROWS_KEPT: usize = 16_384;
+/// Streams, producers and starts that a node keeps in memory over a checkpoint, with about 1 KiB each: shared out to its
+/// partitions, of which each has some.
+pub const ROWS_KEPT: usize = 65_536;
+pub const ROWS_KEPT_LEAST: usize = 256;
 /// What closed runs of a partition may hold in memory before a checkpoint is taken for their sake.
 pub const CLOSED_BYTES: usize = 1024 * 1024;
 /// What open runs of a partition may hold before idle ones are left to their rows, where no node says otherwise.

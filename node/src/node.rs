@@ -254,7 +254,8 @@ fn open(
     };
     let partitions = log.partitions().partitions().count();
     let open_bytes = StateMemory::share(config.state_memory_bytes, partitions);
-    let lane_limits = LaneLimits { open_bytes, ..LaneLimits::default() };
+    let rows_kept = (limits::ROWS_KEPT / partitions).max(limits::ROWS_KEPT_LEAST);
+    let lane_limits = LaneLimits { rows_kept, open_bytes, ..LaneLimits::default() };
     let lanes = recover(log.as_ref(), log.as_ref(), &partition_config, lane_limits, config.driver_threads.get())?;
     let last = lanes.values().map(|lane| lane.partition().log_time(Timestamp::ZERO)).max().unwrap_or_default();
     let (metrics, space) = (Metrics::register(registry), log.space().clone());
@@ -290,6 +291,12 @@ fn open(
     if host.partitions() != config.partitions {
         let (kept, asked) = (host.partitions().get(), config.partitions.get());
         tracing::warn!(kept, asked, "the data directory keeps the number of partitions that it was made with");
+    }
+    if let Some(before) = report.upgraded_from {
+        tracing::info!(
+            before,
+            "the data directory was upgraded in place; a headwater before this one no longer opens it"
+        );
     }
     if report.new_history {
         tracing::warn!(

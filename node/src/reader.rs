@@ -31,6 +31,9 @@ pub(crate) async fn read(
     check(&request.from, &followed.info())?;
     wait_for_news(&followed, request).await;
     let info = followed.info();
+    if info.head == request.from.next && followed.is_deleted() {
+        return Err(Refusal::new(Code::StreamNotFound, format!("stream {} was deleted", request.stream)));
+    }
     if info.head == request.from.next {
         return Ok(Found { events: Vec::new(), info, output_of: None });
     }

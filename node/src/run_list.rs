@@ -9,6 +9,7 @@ use storage::{Met, RowKind, Rows};
 use types::{PartitionId, RunId, TenantId};
 
 use crate::catalogue::Catalogue;
+use crate::dispatcher::Dispatcher;
 use crate::limits;
 use crate::partition::LaneError;
 use crate::translate;
@@ -63,7 +64,7 @@ pub(crate) fn search(
     id: PartitionId,
     partition: &Partition,
     rows: &dyn Rows,
-    catalogue: &Catalogue,
+    (catalogue, dispatcher): (&Catalogue, &Dispatcher),
     tenant: &TenantId,
     filter: &ListRuns,
     most_bytes: usize,
@@ -78,10 +79,12 @@ pub(crate) fn search(
     for kind in kinds {
         let mut looking = Looking::new(filter, bounds);
         let known = |run: RunId| partition.run(run).is_some() || partition.all_set_aside().contains_key(&run);
-        looking.through(id, kind, rows, &known, &mut |run| wanted(run).then(|| translate::run_info(run, catalogue)))?;
+        looking.through(id, kind, rows, &known, &mut |run| {
+            wanted(run).then(|| translate::run_info(run, catalogue, dispatcher))
+        })?;
         parts.push(looking.found);
     }
-    parts.push(in_memory(partition, catalogue, filter, &wanted));
+    parts.push(in_memory(partition, (catalogue, dispatcher), filter, &wanted));
     parts.push(set_aside(partition, tenant, filter));
     Ok(merge(parts, filter.limit, most_bytes))
 }
@@ -227,7 +230,12 @@ fn set_aside(partition: &Partition, tenant: &TenantId, filter: &ListRuns) -> Fou
     Found { entries: theirs.map(entry).collect(), unreadable: 0, until: None }
 }
 
-fn in_memory(partition: &Partition, catalogue: &Catalogue, filter: &ListRuns, wanted: &dyn Fn(&Run) -> bool) -> Found {
+fn in_memory(
+    partition: &Partition,
+    (catalogue, dispatcher): (&Catalogue, &Dispatcher),
+    filter: &ListRuns,
+    wanted: &dyn Fn(&Run) -> bool,
+) -> Found {
     let behind = |run: &Run| filter.after.is_none_or(|after| newest_first(run.id) > newest_first(after));
     let mut found: BTreeMap<_, &Run> = BTreeMap::new();
     for run in partition.runs().filter(|run| behind(run) && wanted(run)) {
@@ -237,7 +245,7 @@ fn in_memory(partition: &Partition, catalogue: &Catalogue, filter: &ListRuns, wa
         }
     }
     let until = if found.len() < filter.limit { None } else { found.values().next_back().map(|run| run.id) };
-    let info = |run: &&Run| Entry::Run(Box::new(translate::run_info(run, catalogue)));
+    let info = |run: &&Run| Entry::Run(Box::new(translate::run_info(run, catalogue, dispatcher)));
     Found { entries: found.values().map(info).collect(), unreadable: 0, until }
 }
 

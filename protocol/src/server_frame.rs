@@ -2,6 +2,7 @@
 //! messages are the events themselves, identical for every receiver.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use types::{Code, Cursor, Durability, Offset, RunId};
 
 use crate::worker::{HeldStatus, Task};
@@ -74,6 +75,9 @@ pub enum ServerFrame {
         message: String,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         retry_after_ms: Option<u64>,
+        /// What a program needs to go on, such as the `expected` sequence of a producer.
+        #[serde(flatten)]
+        details: Map<String, Value>,
     },
     Task(Box<TaskFrame>),
     Held {
@@ -120,6 +124,13 @@ pub enum ServerFrame {
     Pong {
         ts: u64,
     },
+}
+
+impl ServerFrame {
+    /// A refusal of which the code and the sentence say all.
+    pub fn refused(n: u64, code: Code, message: String) -> Self {
+        Self::Refused { n, code, message, retry_after_ms: None, details: Map::new() }
+    }
 }
 
 /// The usual level goes without saying.

@@ -7,6 +7,7 @@ use protocol::{
     AppendCommand, ChunkSource, ClientFrame, Cmd, Command, Credit, CreditAmount, Event, Filter, Hello, ServerFrame, Sub,
 };
 use serde_json::value::RawValue;
+use serde_json::{Map, json};
 use types::{
     Code, Cursor, Durability, History, Incarnation, Offset, Payload, Position, ProducerId, StreamName, StreamStart,
     Timestamp,
@@ -111,10 +112,11 @@ proptest! {
     fn a_node_frame_comes_back_as_it_was_said(
         (n, id) in any::<(u64, u32)>(), cursor in cursor(), prev in prop::option::of(any::<u64>()), message in any::<String>()
     ) {
+        let details = Map::from_iter([("expected".to_owned(), json!(id))]);
         let durability = if n % 3 == 0 { Durability::Os } else { Durability::Commit };
         for frame in [
             ServerFrame::Batch { id, prev: prev.map(Offset::new), cursor, n: 3 },
-            ServerFrame::Refused { n, code: Code::TooLarge, message: message.clone(), retry_after_ms: prev },
+            ServerFrame::Refused { n, code: Code::TooLarge, message: message.clone(), retry_after_ms: prev, details: details.clone() },
             ServerFrame::Done { n, offset: prev.map(Offset::new), run: None, cursor: Some(cursor), dup: n % 2 == 0, durability },
         ] {
             let read = ServerFrame::decode(&frame.encode()).expect("our own frames are understood");

@@ -7,6 +7,7 @@ use protocol::{
     SignalCommand, StartCommand, Sub, Task, Unsub, Work,
 };
 use serde_json::value::RawValue;
+use serde_json::{Map, json};
 use types::{
     Code, Cursor, Durability, History, IdempotencyKey, Incarnation, Offset, Payload, Position, ProducerId, RoutingHash,
     RunId, StreamName, StreamStart, Timestamp,
@@ -191,8 +192,17 @@ fn what_the_node_answers_to_commands() {
         code: Code::QueueFull,
         message: "the partition's mailbox is full".into(),
         retry_after_ms: Some(50),
+        details: Map::new(),
     };
     assert_snapshot!(server(&refused), @r#"{"op":"refused","n":9,"code":"queue_full","message":"the partition's mailbox is full","retry_after_ms":50}"#);
+    let gap = ServerFrame::Refused {
+        n: 10,
+        code: Code::ProducerGap,
+        message: "a sequence is missing".into(),
+        retry_after_ms: None,
+        details: Map::from_iter([("expected".to_owned(), json!(4))]),
+    };
+    assert_snapshot!(server(&gap), @r#"{"op":"refused","n":10,"code":"producer_gap","message":"a sequence is missing","expected":4}"#);
 }
 
 #[test]

@@ -73,7 +73,11 @@ async fn definitions_are_checked_registered_listed_and_shown() {
     program.run(["workflow", "list"]).await.exits(0).says(&["no workflow is registered"]);
     program.run(["workflow", "register", path(&good)]).await.exits(0).says(&["registered default/greet@1.0.0"]);
     program.run(["workflow", "register", path(&good)]).await.exits(0).says(&["was registered before"]);
-    program.run(["workflow", "register", path(&bad)]).await.exits(2).says(&["5:13"]);
+    let refused = program.run(["workflow", "register", path(&bad), path(&good)]).await.exits(1);
+    refused.says(&["mistaken.yaml:5:13", "was not registered", "was registered before"]);
+    let refused = program.run(["--json", "workflow", "register", path(&bad)]).await.exits(1).json();
+    assert_eq!(refused["problems"][0]["line"], 5, "{refused}");
+    assert_eq!(refused["problems"][0]["code"], "unsupported_construct", "{refused}");
     program.run_with(["workflow", "register", "-"], WAIT).await.exits(0).says(&["default/rest@1.0.0"]);
     let listed = program.run(["workflow", "list"]).await.exits(0).says(&["greet", "rest", "1.0.0"]);
     assert!(!listed.out.contains("mistaken"), "{listed}");

@@ -53,8 +53,10 @@ async fn a_step_goes_to_who_asks_and_never_to_who_is_gone() {
     assert!(tokio::time::timeout(Duration::from_millis(300), waiting).await.is_err(), "it had nothing to say");
 
     let run = client.start_run(&StartRun::new("errand").input(json!({}))).await.expect("started").run;
+    assert_eq!(client.run(run).await.expect("there").current, ["/do/0/go waits for a worker (attempt 1)"]);
     let task = task(&http, "asking").await;
     assert_eq!(task["attempt"], 1, "nobody else had it");
+    assert_eq!(client.run(run).await.expect("there").current, ["/do/0/go is with worker asking (attempt 1)"]);
     let done = json!({ "worker": "asking", "token": task["token"], "output": "done" });
     http.post("/v1/workers/complete", &done).await.ok();
     assert_eq!(ended(&client, run).await.output, Some(json!("done")));

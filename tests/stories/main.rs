@@ -10,6 +10,7 @@ mod damaged_end;
 mod damaged_rows;
 mod data_directory;
 mod definitions;
+mod deleted_streams;
 mod demo;
 mod disk;
 mod durability;

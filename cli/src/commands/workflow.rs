@@ -1,7 +1,7 @@
 //! `headwater workflow`: register definitions, look at them, check them without a node.
 
 use clap::{Args, Subcommand};
-use headwater_client::WorkflowView;
+use headwater_client::{Code, Error, WorkflowView};
 use serde_json::json;
 
 use super::{Context, input};
@@ -50,8 +50,16 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<Exit, Failure> 
 }
 
 async fn register(Register { files }: Register, context: &Context) -> Result<Exit, Failure> {
+    let mut exit = Exit::Done;
     for file in files {
-        let registered = context.client.register_workflow(&input::file(&file)?).await?;
+        let registered = match context.client.register_workflow(&input::file(&file)?).await {
+            Err(Error::Problem(problem)) if problem.code == Some(Code::InvalidDefinition) => {
+                exit = Exit::Failed;
+                tell_mistakes(&file, &problem.sentences("problem"), context)?;
+                continue;
+            }
+            registered => registered?,
+        };
         if context.json {
             render::json(&registered)?;
             continue;
@@ -62,7 +70,26 @@ async fn register(Register { files }: Register, context: &Context) -> Result<Exi
             render::notice(format!("  {file}:{warning}"));
         }
     }
-    Ok(Exit::Done)
+    Ok(exit)
+}
+
+/// As `validate` tells them. The node's are `line:column code sentence`.
+fn tell_mistakes(file: &str, problems: &[String], context: &Context) -> Result<(), Failure> {
+    let parts = |problem: &String| {
+        let (place, rest) = problem.split_once(' ')?;
+        let ((line, column), (code, message)) = (place.split_once(':')?, rest.split_once(' ')?);
+        Some((line.parse::<u64>().ok()?, column.parse::<u64>().ok()?, code.to_owned(), message.to_owned()))
+    };
+    let known: Vec<_> = problems.iter().filter_map(parts).collect();
+    if context.json {
+        let one = |(line, column, code, message): &(u64, u64, String, String)| json!({ "code": code, "message": message, "line": line, "column": column });
+        return render::json(&json!({ "file": file, "problems": known.iter().map(one).collect::<Vec<_>>() }));
+    }
+    for (line, column, _, message) in &known {
+        render::line(format!("{file}:{line}:{column}: {message}"))?;
+    }
+    render::notice(format!("{file} was not registered"));
+    Ok(())
 }
 
 async fn list(context: &Context) -> Result<Exit, Failure> {

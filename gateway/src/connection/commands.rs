@@ -1,12 +1,14 @@
 //! Commands of a socket: each becomes one request, taken by the backend in the order of the messages, and one answer.
 
 use protocol::{AppendCommand, CancelCommand, Cmd, Command, ServerFrame, SignalCommand, StartCommand};
+use serde_json::Map;
 use serde_json::value::RawValue;
 use types::{Code, Payload, Refusal};
 
 use super::outcome::{Done, Outcome};
 use super::state::State;
 use crate::backend::{Append, Appended, Backend, CancelRun, Producer, SignalRun, StartRun, WorkflowRef};
+use crate::details;
 
 impl<B: Backend> State<B> {
     pub(super) fn command(&mut self, Cmd { n, command }: Cmd) {
@@ -116,8 +118,10 @@ impl<B: Backend> State<B> {
 
     fn refuse(&mut self, n: u64, refusal: Refusal) {
         self.gateway.metrics.refused(refusal.code);
-        let Refusal { code, message, retry_after_ms, .. } = refusal;
-        self.say(&ServerFrame::Refused { n, code, message, retry_after_ms });
+        let Refusal { code, message, retry_after_ms, details } = refusal;
+        let mut members = Map::new();
+        details::add(&details, &mut members);
+        self.say(&ServerFrame::Refused { n, code, message, retry_after_ms, details: members });
     }
 
     /// The text as it came, without another copy.

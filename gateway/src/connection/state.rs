@@ -167,7 +167,7 @@ impl<B: Backend> State<B> {
         self.gateway.metrics.refused(error.code);
         let (code, message) = (error.code, error.message.clone());
         match (self.greeted, error.command, error.subscription) {
-            (true, Some(n), _) => self.say(&ServerFrame::Refused { n, code, message, retry_after_ms: None }),
+            (true, Some(n), _) => self.say(&ServerFrame::refused(n, code, message)),
             (true, None, Some(id)) => self.say(&ServerFrame::Err { code, message, id: Some(id), retry_ms: None }),
             (false, _, _) | (true, None, None) => {
                 self.close(Close::new(CloseCode::BadMessage, &message));

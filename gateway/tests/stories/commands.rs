@@ -48,7 +48,10 @@ async fn a_producer_is_deduplicated() {
     }
     assert!(matches!(client.frame().await, ServerFrame::Done { n: 1, dup: false, .. }));
     assert!(matches!(client.frame().await, ServerFrame::Done { n: 2, dup: true, .. }));
-    assert!(matches!(client.frame().await, ServerFrame::Refused { n: 3, code: Code::ProducerGap, .. }));
+    let ServerFrame::Refused { n: 3, code: Code::ProducerGap, details, .. } = client.frame().await else {
+        panic!("a sequence is missing")
+    };
+    assert!(details["expected"].is_u64(), "{details:?}");
     assert!(matches!(client.frame().await, ServerFrame::Refused { n: 4, code: Code::ProducerFenced, .. }));
 }
 

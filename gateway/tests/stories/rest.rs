@@ -22,7 +22,7 @@ async fn a_workflow_is_registered_listed_and_shown() {
     assert_eq!(register("draft", "text/yaml").await.status, 200);
     let broken = register("broken", "application/yaml").await;
     assert_eq!((broken.status, broken.problem()), (422, "invalid_definition".into()));
-    assert_eq!(broken.json()["problem"], "1:1 a broken definition");
+    assert_eq!(broken.json()["problem"], json!(["1:1 a broken definition"]));
     assert_eq!(register("draft", "image/png").await.problem(), "unsupported_media_type");
     assert_eq!(get(at, "/v1/workflows").await.json()["workflows"][0]["name"], "draft");
     for path in ["/v1/workflows/default/draft", "/v1/workflows/default/draft/1.0.0"] {

@@ -227,7 +227,7 @@ async fn what_cannot_be_read_says_why_and_where_to_go_on() {
     let gone = get(at, &format!("/v1/streams/a?offset={old}")).await;
     assert_eq!((gone.status, gone.problem()), (410, "trimmed".into()));
     let problem = gone.json();
-    assert_eq!((&problem["low"], &problem["head"]), (&json!("6"), &json!("10")));
+    assert_eq!((&problem["low"], &problem["head"]), (&json!(6), &json!(10)));
     assert_eq!(problem["resume_at"], server.fake.cursor("a", 6).to_string());
     assert_eq!(get(at, &format!("/v1/streams/a?offset={beyond}")).await.problem(), "log_truncated");
     assert_eq!(get(at, "/v1/streams/a").await.json(), json!([6, 7, 8, 9]));

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use engine::{Command, Effect, Token};
 use gateway::backend::{QueueSlots, WorkerPush};
 use tokio::sync::Notify;
-use types::{PartitionId, TenantId, Timestamp};
+use types::{PartitionId, RunId, TenantId, Timestamp};
 
 pub(crate) use handed::{Attempt, Handed};
 pub(crate) use state::{Settings, State, TooManyWorkers};
@@ -166,6 +166,11 @@ impl Dispatcher {
     /// Whether starts on this partition are to wait: too many steps wait for workers.
     pub(crate) fn is_paused(&self, partition: PartitionId) -> bool {
         self.lock().is_paused(partition)
+    }
+
+    /// Where a step is, for people: with which worker, or in line for one.
+    pub(crate) fn whereabouts(&self, run: RunId, step: u32) -> String {
+        self.lock().whereabouts(run, step)
     }
 
     pub(crate) fn waiting(&self) -> usize {

@@ -9,7 +9,7 @@ use engine::{
 };
 use gateway::backend::{QueueSlots, WorkerPush};
 use tokio::sync::Notify;
-use types::{PartitionId, TenantId, Timestamp};
+use types::{PartitionId, RunId, TenantId, Timestamp};
 
 use super::queues::Queues;
 use super::task::{Holder, Key, QueueKey, Task};
@@ -195,6 +195,15 @@ impl State {
         self.enlist(name);
         self.fill(name);
         Some(self.polls)
+    }
+
+    /// Where a step is, for people.
+    pub(crate) fn whereabouts(&self, run: RunId, step: u32) -> String {
+        match self.tasks.get(&(run, step)).map(|task| &task.holder) {
+            Some(Holder::Held { worker, .. }) => format!("is with worker {worker}"),
+            Some(Holder::Maybe { .. } | Holder::Orphaned { .. }) => "is perhaps still with a worker".to_owned(),
+            Some(Holder::Waiting { .. } | Holder::Given { .. }) | None => "waits for a worker".to_owned(),
+        }
     }
 
     /// Everything that a worker has or may have.

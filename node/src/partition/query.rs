@@ -119,14 +119,22 @@ impl Query {
             }
             Self::Run { tenant, run, reply } => {
                 let found = partition.run(run).filter(|run| run.tenant == tenant);
-                let found = found.map(|run| translate::run_info(run, &host.catalogue));
+                let found = found.map(|run| translate::run_info(run, &host.catalogue, &host.dispatcher));
                 Box::new(move || drop(reply.send(found.ok_or_else(|| run_not_found(run)))))
             }
             Self::Runs { tenant, filter, reply } => {
                 let rows = host.rows.as_ref();
                 let partitions = host.partitions().get() as usize;
                 let most_bytes = (limits::LISTED_BYTES / partitions).max(limits::LISTED_LEAST_BYTES);
-                let found = crate::run_list::search(id, partition, rows, &host.catalogue, &tenant, &filter, most_bytes);
+                let found = crate::run_list::search(
+                    id,
+                    partition,
+                    rows,
+                    (&host.catalogue, &host.dispatcher),
+                    &tenant,
+                    &filter,
+                    most_bytes,
+                );
                 if let Ok(found) = &found
                     && found.unreadable > 0
                 {

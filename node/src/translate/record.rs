@@ -94,12 +94,11 @@ pub(crate) fn moved(event: &Event, place: Place, partition: &Partition) -> Optio
             deleted: false,
         })
     };
-    let ended = |stream: StreamOrdinal, deleted| Some(Moved { closed: true, deleted, ..stands(stream)? });
     match event {
         Event::EventAppended { stream, .. } => grown(*stream, false),
         Event::Run { event, .. } if event.class() != Class::Attempt => grown(place.stream, event.closes()),
-        Event::StreamClosed { stream } => ended(*stream, false),
-        Event::StreamDeleted { stream } => ended(*stream, true),
+        Event::StreamClosed { stream } => Some(Moved { closed: true, ..stands(*stream)? }),
+        Event::StreamDeleted { stream } => Some(Moved { deleted: true, ..stands(*stream)? }),
         Event::Retention(RetentionEvent::StreamTrimmed { stream, low }) => {
             Some(Moved { low: *low, ..stands(*stream)? })
         }

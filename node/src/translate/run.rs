@@ -5,9 +5,10 @@ use gateway::backend::{RunInfo, StreamInfo, WorkflowInfo};
 use types::{History, Offset};
 
 use crate::catalogue::Catalogue;
+use crate::dispatcher::Dispatcher;
 use crate::functions::FunctionName;
 
-pub(crate) fn run_info(run: &Run, catalogue: &Catalogue) -> RunInfo {
+pub(crate) fn run_info(run: &Run, catalogue: &Catalogue, dispatcher: &Dispatcher) -> RunInfo {
     let definition = &run.definition;
     RunInfo {
         run: run.id,
@@ -23,7 +24,7 @@ pub(crate) fn run_info(run: &Run, catalogue: &Catalogue) -> RunInfo {
         input: run.input.clone(),
         output: run.output.clone(),
         error: run.error.as_ref().map(workflow::WorkflowError::to_json),
-        current: current(run),
+        current: current(run, dispatcher),
         started: run.started,
         closed: run.closed,
         head: run.head,
@@ -60,12 +61,12 @@ fn is_waiting(run: &Run) -> bool {
 }
 
 /// Open steps and waits, for people.
-fn current(run: &Run) -> Vec<String> {
-    let steps = run.steps.values().map(|step| {
+fn current(run: &Run, dispatcher: &Dispatcher) -> Vec<String> {
+    let steps = run.steps.iter().map(|(number, step)| {
         let what = match step.status {
-            StepStatus::Owed => "waits for a worker",
-            StepStatus::Retrying { .. } => "waits for its next attempt",
-            StepStatus::Cancelling => "is being cancelled",
+            StepStatus::Owed => dispatcher.whereabouts(run.id, *number),
+            StepStatus::Retrying { .. } => "waits for its next attempt".to_owned(),
+            StepStatus::Cancelling => "is being cancelled".to_owned(),
         };
         format!("{} {what} (attempt {})", step.path, step.attempt)
     });

@@ -112,8 +112,9 @@ impl Sender {
                 self.dialer.settled();
                 self.window.done(n, Appended { offset, duplicate: dup }, Instant::now());
             }
-            Incoming::Frame(ServerFrame::Refused { n, code, message, retry_after_ms }) => {
+            Incoming::Frame(ServerFrame::Refused { n, code, message, retry_after_ms, details }) => {
                 let refusal = Refusal { retry_after_ms, ..Refusal::new(code, message) };
+                let refusal = details.iter().fold(refusal, |refusal, (name, value)| refusal.detail(name, value));
                 self.window.refused(n, refusal, Instant::now());
             }
             Incoming::Frame(ServerFrame::Err { code, message, .. }) => {
