@@ -170,9 +170,9 @@ impl<'a, T> DamageWalk<'a, T> {
                 continue;
             }
             is_gap |= if entry.value.is_some() {
-                bad > 1 || self.is_of_another_key(&entry)
+                bad > 1 || self.is_of_another_key(&entry, what)
             } else {
-                !is_found && self.is_not_sought(&entry)
+                !is_found && self.store.get(self.family, &entry.key) == Ok(None)
             };
             if entry.key < until {
                 doubtful.push(entry);
@@ -189,7 +189,7 @@ impl<'a, T> DamageWalk<'a, T> {
     }
 
     /// Whether the damage is in the key: the store does not look for it there, or with another bit it fits its value.
-    fn is_of_another_key(&self, entry: &DoubtedEntry) -> bool {
+    fn is_of_another_key(&self, entry: &DoubtedEntry, what: &str) -> bool {
         let Some(value) = &entry.value else { return false };
         let mut key = entry.key.clone();
         let fits = (0..key.len() * 8).any(|bit| {
@@ -198,12 +198,8 @@ impl<'a, T> DamageWalk<'a, T> {
             key[bit / 8] ^= 1 << (bit % 8);
             fits
         });
-        fits || self.is_not_sought(entry)
-    }
-
-    /// Whether the store does not come to the block for its key: it was another one.
-    fn is_not_sought(&self, entry: &DoubtedEntry) -> bool {
-        self.store.get(self.family, &entry.key) == Ok(None)
+        let sought = self.store.get(self.family, &entry.key);
+        fits || !matches!(sought, Err(StoreError::Corrupt(other)) if other == what)
     }
 
     /// The next key of a doubted place, be it the block's or another table's. `None`: nothing stands there, or it ends.

@@ -18,6 +18,7 @@ use crate::store::{DoubtedBlock, DoubtedEntry};
 const MOST_BYTES: usize = crate::limits::RECORD_BYTES + 1024 * 1024;
 /// Behind a key: what the entry is, and a number.
 const KEY_END_BYTES: usize = 8;
+const IS_DELETION: u8 = 0;
 const IS_VALUE: u8 = 1;
 const IS_PLAIN: u8 = 0;
 const IS_LZ4: u8 = 4;
@@ -72,10 +73,15 @@ fn taken_apart(block: &[u8]) -> Option<Vec<DoubtedEntry>> {
         key.truncate(shared);
         key.extend_from_slice(own);
         let (name, end) = key.split_last_chunk::<KEY_END_BYTES>()?;
-        if entries.last().is_some_and(|before| &before.key[..] > name) {
+        if entries.last().is_some_and(|before| &before.key[..] >= name) {
             return None;
         }
-        let value = (end[0] == IS_VALUE).then(|| Bytes::copy_from_slice(value));
+        // Nothing else is ever written, and RocksDB takes other kinds for what they are not.
+        let value = match end[0] {
+            IS_DELETION => None,
+            IS_VALUE => Some(Bytes::copy_from_slice(value)),
+            _ => return None,
+        };
         entries.push(DoubtedEntry { key: name.to_vec(), value });
     }
     // Every restart is where an entry begins.
@@ -153,6 +159,10 @@ mod tests {
         let restarts = block().len() - 8;
         // A length beyond the end, a restart within an entry, restarts that are too many, keys out of order.
         assert_eq!([with(1, 200), with(restarts, 1), with(restarts + 4, 2), with(20, b'z')], [None, None, None, None]);
+        // Two under one key, and kinds of entries that are never written.
+        assert_eq!(with(20, b'c'), None);
+        let kinds = (2..=u8::MAX).find(|kind| with(6, *kind).is_some() || with(21, *kind).is_some());
+        assert_eq!(kinds, None);
         // Whether a value is right is for others to say.
         assert!(with(14, b'x').is_some_and(|entries| entries.len() == 3));
     }
