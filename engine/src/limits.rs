@@ -34,7 +34,7 @@ pub const ATTRIBUTES: usize = 64;
 /// A failure with all its causes, and an error that is raised, as JSON text: a step's last event holds its failure
 /// twice, and a reader's default window is 1 MiB.
 pub const FAILURE_BYTES: usize = VALUE_BYTES;
-/// What an open run may hold in memory and in its row: sixty-four open scopes with a value of 256 KiB each.
+/// How large an open run may be, in its values and in its row: sixty-four open scopes with a value of 256 KiB each.
 pub const RUN_BYTES: usize = 16 * 1024 * 1024;
 /// Signals that a run keeps unconsumed: nobody may fill a run's state from outside.
 pub const SIGNALS_PER_RUN: usize = 1_000;

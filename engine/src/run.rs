@@ -158,7 +158,7 @@ impl Run {
             RunEvent::Continued => self.continue_owed = false,
             RunEvent::ScopeOpened { scope, parent, path, kind, data } => {
                 let inherited = self.scope(*parent).data.clone();
-                self.enter(*parent, data.clone(), Activity::Child { scope: *scope });
+                self.enter(*parent, time, data.clone(), Activity::Child { scope: *scope });
                 let data = data.clone().unwrap_or(inherited);
                 self.scopes.insert(*scope, Scope::new(Some(*parent), kind.clone(), path.clone(), data));
                 self.next_scope = scope + 1;
@@ -177,7 +177,7 @@ impl Run {
                 let scope = self.scope_mut(*scope);
                 if scope.activity == Activity::Ready {
                     // The task failed as it was entered, a `raise` always: that was a visit too.
-                    scope.enter();
+                    scope.enter(time);
                 }
                 scope.raise(error);
             }
@@ -186,7 +186,7 @@ impl Run {
             RunEvent::StepScheduled { step, scope, path, function, input, task_input } => {
                 let input = input.clone().or_else(|| task_input.clone());
                 let input = input.unwrap_or_else(|| self.scope(*scope).data.clone());
-                self.enter(*scope, task_input.clone(), Activity::Step { step: *step });
+                self.enter(*scope, time, task_input.clone(), Activity::Step { step: *step });
                 self.steps.insert(*step, Step::new(*scope, path.clone(), *function, input, time));
                 self.next_step = step + 1;
             }
@@ -215,7 +215,7 @@ impl Run {
             RunEvent::AttemptSuperseded { step, .. } => self.step_mut(*step).unsuperseded = None,
             RunEvent::TimerStarted { timer, purpose, task_input, .. } => {
                 if let Purpose::Wait { scope } = purpose {
-                    self.enter(*scope, task_input.clone(), Activity::Timer { timer: timer.timer });
+                    self.enter(*scope, time, task_input.clone(), Activity::Timer { timer: timer.timer });
                 }
                 self.set_timer(*timer, *purpose, time);
             }
@@ -244,10 +244,10 @@ impl Run {
         self.scope_mut(scope).catch(error, initial, retry.map(|set| set.timer));
     }
 
-    fn enter(&mut self, scope: u32, task_input: Option<Payload>, activity: Activity) {
+    fn enter(&mut self, scope: u32, time: Timestamp, task_input: Option<Payload>, activity: Activity) {
         self.entries += 1;
         let scope = self.scope_mut(scope);
-        scope.enter();
+        scope.enter(time);
         (scope.task_input, scope.activity) = (task_input, activity);
     }
 

@@ -24,6 +24,8 @@ pub struct Scope {
     pub visits: BTreeMap<u32, u32>,
     /// What flows from task to task.
     pub data: Payload,
+    /// When the task in progress was entered; `None` before that, and of one that a version entered which did not say so.
+    pub began: Option<Timestamp>,
     /// The current task's input, where `input.from` made it differ from `data`.
     pub task_input: Option<Payload>,
     pub activity: Activity,
@@ -122,7 +124,7 @@ impl Scope {
 
     pub(crate) fn new(parent: Option<u32>, kind: ScopeKind, path: String, data: Payload) -> Self {
         let (visits, activity) = (BTreeMap::new(), Activity::Ready);
-        Self { parent, kind, path, index: 0, visits, data, task_input: None, activity }
+        Self { parent, kind, path, index: 0, visits, data, began: None, task_input: None, activity }
     }
 
     /// The current task's input.
@@ -150,7 +152,12 @@ impl Scope {
         format!("{}/{list}/{}/{name}{suffix}", self.path, self.index)
     }
 
-    pub(crate) fn enter(&mut self) {
+    pub(crate) fn enter(&mut self, time: Timestamp) {
+        self.count_visit();
+        self.began = Some(time);
+    }
+
+    fn count_visit(&mut self) {
         *self.visits.entry(self.index).or_default() += 1;
     }
 
@@ -158,21 +165,21 @@ impl Scope {
         if let ScopeKind::For { iteration, .. } = &mut self.kind {
             *iteration = next;
         }
-        (self.index, self.activity) = (0, Activity::Ready);
+        (self.index, self.began, self.activity) = (0, None, Activity::Ready);
         self.visits.clear();
     }
 
     /// `at_once`: the task began and ended in one event.
     pub(crate) fn exit_task(&mut self, at_once: bool, output: Option<Payload>, next: Next) {
         if at_once {
-            self.enter();
+            self.count_visit();
         }
         let before = std::mem::replace(&mut self.activity, Activity::Ready);
         let raw = if let Activity::Returned { output, .. } = before { Some(output) } else { None };
         if let Some(data) = output.or(raw) {
             self.data = data;
         }
-        self.task_input = None;
+        (self.began, self.task_input) = (None, None);
         match next {
             Next::Index(index) => self.index = index,
             Next::Exit => self.activity = Activity::Exiting,
@@ -186,7 +193,7 @@ impl Scope {
 
     /// Back to the beginning: of the same tasks once `timer` fires, or of the `catch` at once.
     pub(crate) fn catch(&mut self, error: &WorkflowError, initial: Payload, timer: Option<u32>) {
-        (self.index, self.data, self.task_input) = (0, initial, None);
+        (self.index, self.data, self.began, self.task_input) = (0, initial, None, None);
         match (timer, &mut self.kind) {
             (Some(timer), ScopeKind::Try { attempt, .. }) => {
                 *attempt += 1;

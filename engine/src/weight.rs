@@ -12,14 +12,27 @@ use crate::step::{Function, Step};
 /// What an entry of a map costs beside its key and value.
 const ENTRY_BYTES: usize = 32;
 
+/// Whether a value, below this scope, is counted elsewhere.
+type Sharing<'a> = &'a dyn Fn(&Payload, Option<&Scope>) -> bool;
+
 impl Run {
-    /// All that it holds. A value that several places share counts once where that is its rule: as the input, as long
-    /// as the first task sees it unchanged.
+    /// All that it holds in memory. A value that several places share counts once where that is its rule: what the run, an
+    /// outer scope or the task began with, as long as nobody changed it.
     pub fn held_bytes(&self) -> usize {
+        self.weigh(&|value, outer| self.is_shared(value, outer))
+    }
+
+    /// How large its state is, whoever shares memory with whom, so that a replay decides by it as the run did: what
+    /// equals the input counts once.
+    pub(crate) fn state_bytes(&self) -> usize {
+        self.weigh(&|value, _| is_same_memory(value, &self.input) || value.data == self.input.data)
+    }
+
+    fn weigh(&self, is_shared: Sharing<'_>) -> usize {
         let tags: usize = self.tags.iter().map(|(name, value)| size_of_val(name) * 2 + name.len() + value.len()).sum();
         let names = self.definition.namespace.len() + self.definition.name.len() + self.definition.version.len();
-        let scopes: usize = self.scopes.values().map(|scope| self.scope_bytes(scope)).sum();
-        let steps: usize = self.steps.values().map(step_bytes).sum();
+        let scopes: usize = self.scopes.values().map(|scope| self.scope_bytes(scope, is_shared)).sum();
+        let steps: usize = self.steps.values().map(|step| self.step_bytes(step, is_shared)).sum();
         let signal_ids: usize = self.signal_ids.iter().map(|id| id.len() + ENTRY_BYTES).sum();
         let signals = self
             .signals
@@ -41,8 +54,9 @@ impl Run {
             + signal_ids
     }
 
-    fn scope_bytes(&self, scope: &Scope) -> usize {
-        let own = |value: &Payload| if value.data.as_ptr() == self.input.data.as_ptr() { 0 } else { value.len() };
+    fn scope_bytes(&self, scope: &Scope, is_shared: Sharing<'_>) -> usize {
+        let outer = scope.parent.and_then(|parent| self.scopes.get(&parent));
+        let own = |value: &Payload| if is_shared(value, outer) { 0 } else { value.len() };
         let kind = match &scope.kind {
             ScopeKind::Root | ScopeKind::Do | ScopeKind::Try { .. } => 0,
             ScopeKind::For { items, .. } => items.held_bytes(),
@@ -65,6 +79,17 @@ impl Run {
             + scope.task_input.as_ref().map_or(0, own)
             + kind
             + activity
+    }
+
+    fn step_bytes(&self, step: &Step, is_shared: Sharing<'_>) -> usize {
+        let input = if is_shared(&step.input, self.scopes.get(&step.scope)) { 0 } else { step.input.len() };
+        size_of_val(step) + ENTRY_BYTES + step.path.len() + input
+    }
+
+    /// Whether it is, in the same memory, what the run or the task in this scope began with. Rows keep it so.
+    fn is_shared(&self, value: &Payload, outer: Option<&Scope>) -> bool {
+        let is = |other: &Payload| is_same_memory(value, other);
+        is(&self.input) || outer.is_some_and(|scope| is(&scope.data) || scope.task_input.as_ref().is_some_and(is))
     }
 }
 
@@ -137,8 +162,8 @@ impl RunEvent {
     }
 }
 
-fn step_bytes(step: &Step) -> usize {
-    size_of_val(step) + ENTRY_BYTES + step.path.len() + step.input.len()
+fn is_same_memory(value: &Payload, other: &Payload) -> bool {
+    !value.data.is_empty() && value.data.as_ptr() == other.data.as_ptr()
 }
 
 fn error_bytes(error: &WorkflowError) -> usize {

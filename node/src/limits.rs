@@ -15,6 +15,8 @@ pub const RECORD_OVERHEAD_BYTES: usize = 48;
 /// Records after which the rows that changed are written: what a recovery has to fold at most, for each partition.
 /// Closed runs are held in memory until then, and up to as many records more.
 pub const RECORDS_PER_CHECKPOINT: usize = 2_048;
+/// Bytes of records after which they are written as well: what a recovery folds of large values is held in memory.
+pub const BYTES_PER_CHECKPOINT: usize = 4 * 1024 * 1024;
 /// Streams, producers and starts that a node keeps in memory over a checkpoint, with about 1 KiB each: shared out to its
 /// partitions, of which each has some.
 pub const ROWS_KEPT: usize = 65_536;
@@ -39,6 +41,9 @@ pub const CONTINUES_PER_TURN: usize = 4;
 pub const SETTLE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Rows read at once when a partition is brought back.
 pub const ROWS_PER_SCAN: usize = 1_024;
+/// How many rows at least, and from how many bytes on fewer are read the next time: rows of runs are of any size.
+pub const LEAST_ROWS_PER_SCAN: usize = 8;
+pub const ROW_BYTES_PER_SCAN: usize = 1024 * 1024;
 /// Rows of runs read at once for a listing.
 pub const ROWS_PER_LOOK: usize = 16;
 /// Rows of runs, and their bytes, that one page of a listing looks at in each partition: a driver's time.

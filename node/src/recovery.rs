@@ -19,6 +19,8 @@ use crate::translate;
 pub(crate) struct Recovered {
     /// Records behind the rows.
     pub(crate) folded: usize,
+    /// What their records hold.
+    pub(crate) bytes: usize,
     /// Something was damaged: rows are to be written soon.
     pub(crate) mended: bool,
     /// Definitions that are lost, by name: to be registered again.
@@ -39,7 +41,7 @@ pub(crate) fn recover(
     let mut recovered = Recovered::default();
     let again = load_rows(id, partition, log, rows, open_bytes, &mut recovered)?;
     let mut folding = Folding { id, log, rows, again, unknown: BTreeSet::new(), passed: BTreeMap::new() };
-    recovered.folded = folding.fold(partition, end)?;
+    (recovered.folded, recovered.bytes) = folding.fold(partition, end)?;
     folding.tell_passed();
     recovered.mended |= again || !folding.unknown.is_empty();
     Ok(recovered)
@@ -82,12 +84,13 @@ fn load_kind(
     wanted: &mut Wanted,
 ) -> Result<(), LaneError> {
     let (mut after, mut known): (Option<Bytes>, BTreeSet<RowName>) = (None, BTreeSet::new());
-    let mut unreadable = false;
+    let (mut unreadable, mut at_once) = (false, limits::LEAST_ROWS_PER_SCAN);
     loop {
-        let page = rows.scan_past_damage(id, kind, after.as_ref(), limits::ROWS_PER_SCAN);
+        let page = rows.scan_past_damage(id, kind, after.as_ref(), at_once);
         let page = page.map_err(|source| LaneError::Read { partition: id, source })?;
         let Some(last) = page.last() else { break };
         after = Some(last.last().clone());
+        at_once = next_page(at_once, &page);
         for met in page {
             let (key, what) = match met {
                 Met::Row(key, row) => match stored::read_row(kind as u8, &key, &row.value) {
@@ -127,6 +130,13 @@ fn load_kind(
         wanted.all_but.get_or_insert_default().extend(known);
     }
     Ok(())
+}
+
+/// How many rows to read next, by what those of this page held.
+fn next_page(at_once: usize, page: &[Met]) -> usize {
+    let bytes = page.iter().map(|met| if let Met::Row(_, row) = met { row.value.len() } else { 0 }).sum::<usize>();
+    let next = if bytes < limits::ROW_BYTES_PER_SCAN { at_once * 2 } else { at_once / 2 };
+    next.clamp(limits::LEAST_ROWS_PER_SCAN, limits::ROWS_PER_SCAN)
 }
 
 /// Takes in one row that is needed; absent is an answer too.
@@ -201,9 +211,9 @@ struct Folding<'a> {
 }
 
 impl Folding<'_> {
-    /// Up to `end`; says how many there were.
-    fn fold(&mut self, partition: &mut Partition, end: Position) -> Result<usize, LaneError> {
-        let (id, mut folded) = (self.id, 0);
+    /// Up to `end`; says how many there were, and their bytes.
+    fn fold(&mut self, partition: &mut Partition, end: Position) -> Result<(usize, usize), LaneError> {
+        let (id, mut folded, mut bytes) = (self.id, 0, 0);
         while partition.next_position() < end {
             let from = partition.next_position();
             let page = self.log.read(id, from, limits::RECORDS_PER_FOLD, limits::FOLD_BYTES);
@@ -219,8 +229,9 @@ impl Folding<'_> {
                 self.fold_one(partition, stored)?;
             }
             folded += page.len();
+            bytes += page.iter().map(|stored| stored.record.payload.len()).sum::<usize>();
         }
-        Ok(folded)
+        Ok((folded, bytes))
     }
 
     fn fold_one(&mut self, partition: &mut Partition, stored: &StoredRecord) -> Result<(), LaneError> {

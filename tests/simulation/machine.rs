@@ -118,6 +118,7 @@ impl Machine {
         let lag = chance.one_in(2);
         // Small, so that short histories meet checkpoints, evictions and several batches in one turn.
         let limits = LaneLimits {
+            bytes_per_checkpoint: 16 * 1024,
             records_per_checkpoint: usize::try_from(chance.between(20, 200)).expect("small"),
             rows_kept: chance.index(4),
             batch_bytes: usize::try_from(chance.between(256, 8192)).expect("small"),

@@ -101,7 +101,7 @@ impl Drive<'_> {
             return;
         }
         // A batch adds little more than its own bound, so once for each is enough.
-        let too_large = self.run.held_bytes() > limits::RUN_BYTES;
+        let too_large = self.run.state_bytes() > limits::RUN_BYTES;
         while let Some(scope) = self.runnable() {
             if too_large {
                 return self.fault_too_large(scope);

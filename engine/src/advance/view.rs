@@ -9,7 +9,7 @@ use super::Drive;
 use super::error::TaskError;
 use crate::limits;
 use crate::run::Run;
-use crate::scope::ScopeKind;
+use crate::scope::{Activity, ScopeKind};
 
 impl Drive<'_> {
     /// The list of tasks that a scope runs.
@@ -56,6 +56,7 @@ impl Drive<'_> {
     /// `$task`, without its output, which only a task that is left has.
     fn task_variable(&self, scope: u32, task: &Task, uses: &dyn Fn(&str) -> bool) -> Result<Value, TaskError> {
         let mut variable = json!({ "name": task.name, "reference": task.pointer });
+        variable["startedAt"] = self.task_started(scope).map_or(Value::Null, date_time);
         if uses("task.definition") {
             variable["definition"] = self.program.definition.pointer(&task.pointer).cloned().unwrap_or_default();
         }
@@ -64,6 +65,12 @@ impl Drive<'_> {
             variable["input"] = self.value(&self.run.scope(scope).data)?;
         }
         Ok(variable)
+    }
+
+    /// When the current task began: where it is about to, that is now.
+    fn task_started(&self, scope: u32) -> Option<Timestamp> {
+        let scope = self.run.scope(scope);
+        scope.began.or_else(|| (scope.activity == Activity::Ready).then_some(self.now))
     }
 
     /// Loop variables and caught errors, from the outside in, so that an inner name hides an outer one.
@@ -129,9 +136,7 @@ pub(crate) fn add_run_variables(
     uses: &dyn Fn(&str) -> bool,
 ) -> Result<(), TaskError> {
     if uses("workflow") {
-        let epoch = json!({ "seconds": started.as_millis() / 1_000, "milliseconds": started.as_millis() });
-        let started = json!({ "iso8601": started.to_string(), "epoch": epoch });
-        let mut variable = json!({ "id": run.to_string(), "startedAt": started });
+        let mut variable = json!({ "id": run.to_string(), "startedAt": date_time(started) });
         // These two may be large.
         if uses("workflow.input") {
             variable["input"] = value(input)?;
@@ -145,6 +150,12 @@ pub(crate) fn add_run_variables(
         variables.insert("runtime".to_owned(), json!({ "name": "headwater", "version": env!("CARGO_PKG_VERSION") }));
     }
     Ok(())
+}
+
+/// As the specification describes a point in time.
+fn date_time(time: Timestamp) -> Value {
+    let epoch = json!({ "seconds": time.as_millis() / 1_000, "milliseconds": time.as_millis() });
+    json!({ "iso8601": time.to_string(), "epoch": epoch })
 }
 
 /// The list of tasks that a scope runs, found through the tasks that opened it and those around it: names and indices

@@ -3,15 +3,16 @@
 use bytes::Bytes;
 
 use super::error::StoredError;
-use super::row_name::{STREAM, envelope_kind, row_key, row_name};
-use super::{envelope, kind_name, v1, v2, v3};
+use super::row_name::{CLOSED_RUN, OPEN_RUN, STREAM, envelope_kind, row_key, row_name};
+use super::{envelope, kind_name, v1, v2, v3, v4};
 use crate::row::{RowImage, RowName};
 
 /// The row's value. The checksum covers its key, and a `Start` carries its name, which its hashed id does not tell.
 /// Panics when the image is not one of this name.
 pub fn encode_row(name: &RowName, image: &RowImage) -> Bytes {
     let (kind, id) = row_key(name);
-    let newer = v3::write(kind, &id, image).or_else(|| v2::write(kind, &id, image));
+    let newer = v4::write(kind, &id, image).or_else(|| v3::write(kind, &id, image));
+    let newer = newer.or_else(|| v2::write(kind, &id, image));
     newer.unwrap_or_else(|| v1::row::write(name, kind, &id, image))
 }
 
@@ -33,6 +34,7 @@ pub fn read_row(kind: u8, id: &[u8], bytes: &[u8]) -> Result<(RowName, RowImage)
         1 => v1::row::open(&opened, kind)?,
         2 => v1::row::Read { image: v2::open(&opened, kind)?, name: None },
         3 if kind == STREAM => v1::row::Read { image: RowImage::Stream(v3::open(&opened)?), name: None },
+        4 if matches!(kind, OPEN_RUN | CLOSED_RUN) => v1::row::Read::run(v4::open(&opened)?),
         version => return Err(StoredError::UnknownVersion { kind: kind_name(opened.kind), version }),
     };
     let name = match name {

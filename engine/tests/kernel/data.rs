@@ -95,6 +95,37 @@ fn expressions_know_the_workflow_the_task_and_the_runtime() {
     check(body, &json!({"n": 1}), &expect);
 }
 
+/// When it was entered, at each end of it and in each attempt, as a replay derives it again.
+#[test]
+fn a_task_knows_when_it_began() {
+    let mut harness = Harness::of(
+        "do:
+  - pause: { wait: { seconds: 5 }, output: { as: '${ { pause: $task.startedAt.epoch.milliseconds } }' } }
+  - ask:
+      input: { from: '${ . + { before: $task.startedAt.epoch.milliseconds } }' }
+      call: worker
+      with: { task: t, input: '${ $task.startedAt.iso8601 }' }
+      output: { as: '${ $input + { after: $task.startedAt.epoch.milliseconds } }' }
+  - each:
+      for: { in: '${ [1, 2] }' }
+      do: [ { inner: { set: { inner: '${ $task.startedAt.epoch.milliseconds }' } } } ]
+      output: { as: '${ $input + . + { each: $task.startedAt.epoch.milliseconds } }' }",
+    );
+    let begun = harness.now;
+    let run = harness.start(&json!({}));
+    harness.fire_next();
+    let asked = harness.now;
+    assert_eq!(value(&harness.offer().input), json!(asked.to_string()));
+    harness.later_ms(700);
+    let answered = harness.now;
+    harness.complete(&json!(null));
+    let [begun, asked, answered] = [begun, asked, answered].map(types::Timestamp::as_millis);
+    assert_eq!(
+        harness.output(run),
+        json!({ "pause": begun, "before": asked, "after": asked, "inner": answered, "each": answered })
+    );
+}
+
 #[test]
 fn a_definition_is_its_own_data() {
     let body = "do:

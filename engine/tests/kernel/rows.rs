@@ -272,3 +272,22 @@ fn timers_of_a_run_that_cannot_be_read_are_put_off() {
     assert!(send(&mut harness, &rows, &timers[0]).is_ok());
     assert_eq!(harness.partition.next_wake(), None);
 }
+
+/// The input that the data flow and the step begin with is one value, in memory and in the row, also when it comes back.
+#[test]
+fn what_a_run_holds_in_several_places_is_kept_once() {
+    const INPUT: usize = 100_000;
+    let mut harness = Harness::of("do: [ { ask: { call: worker, with: { task: t } } } ]");
+    let mut rows = Rows::new();
+    let run = harness.start(&json!("x".repeat(INPUT)));
+    checkpoint(&mut harness, &mut rows);
+    let held = harness.partition.open_bytes();
+    assert!((INPUT..INPUT + 10_000).contains(&held), "{held}");
+    let row = rows[&RowName::OpenRun(run)].len();
+    assert!((INPUT..held).contains(&row), "{row}");
+
+    let mut recovered = Partition::new(harness.config.clone());
+    admit(&mut recovered, &rows, &RowName::OpenRun(run));
+    assert_eq!(recovered.open_bytes(), held);
+    assert_eq!((recovered.run(run), recovered.effects()), (harness.partition.run(run), harness.partition.effects()));
+}

@@ -104,7 +104,7 @@ pub(crate) static KEYS: &[Key] = &[
     whole("node.drain_ms", "30000", 0, HOUR_MS, "How long a stop waits for what is in flight before it cuts it off."),
     whole(
         "node.state_memory_mib",
-        "128",
+        "64",
         1,
         65_536,
         "Memory that open runs may hold. From half of it on, runs that wait for a timer or a signal are left to the disk; when it is used up, new runs are refused with a pause.",

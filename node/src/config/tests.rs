@@ -43,7 +43,7 @@ fn the_defaults_are_the_documented_ones() {
         ),
         driver_threads: 1,
         drain_ms: 30000,
-        state_memory_bytes: 134217728,
+        state_memory_bytes: 67108864,
         log_format: Pretty,
         log_level: LogLevel(
             "info",

@@ -48,6 +48,8 @@ pub struct LaneLimits {
     pub records_per_checkpoint: usize,
     /// Streams, producers and starts that stay in memory over a checkpoint.
     pub rows_kept: usize,
+    /// Bytes of records between two checkpoints.
+    pub bytes_per_checkpoint: usize,
     /// Bytes of a batch.
     pub batch_bytes: usize,
     /// What closed runs may hold in memory before a checkpoint, after which they leave it.
@@ -60,6 +62,7 @@ impl Default for LaneLimits {
     fn default() -> Self {
         Self {
             records_per_checkpoint: limits::RECORDS_PER_CHECKPOINT,
+            bytes_per_checkpoint: limits::BYTES_PER_CHECKPOINT,
             rows_kept: limits::ROWS_KEPT,
             batch_bytes: limits::BATCH_BYTES,
             closed_bytes: limits::CLOSED_BYTES,
@@ -95,6 +98,7 @@ pub struct Lane<R> {
     /// Where the log ends once all flushed batches are in.
     flushed: Position,
     since_checkpoint: usize,
+    bytes_since_checkpoint: usize,
     /// The position of the last checkpoint's rows.
     checkpointed: Position,
     /// Since when a closed run waits for the next checkpoint.
@@ -131,6 +135,7 @@ impl<R> Lane<R> {
             unflushed: Vec::new(),
             unflushed_bytes: 0,
             flushed: end,
+            bytes_since_checkpoint: recovered.bytes,
             since_checkpoint: if recovered.mended { limits.records_per_checkpoint } else { recovered.folded },
             checkpointed: end,
             closed_since: None,
@@ -249,9 +254,11 @@ impl<R> Lane<R> {
         // What happens to user streams is never derived: each such event is a cause of its own.
         let derived = !first && matches!(event, Event::Run { .. });
         let record = translate::record(stored::encode(event, place), !derived, time);
-        self.unflushed_bytes += record.payload.len() + limits::RECORD_OVERHEAD_BYTES;
+        let record_bytes = record.payload.len() + limits::RECORD_OVERHEAD_BYTES;
+        self.unflushed_bytes += record_bytes;
         self.unflushed.push(record);
         self.since_checkpoint += 1;
+        self.bytes_since_checkpoint += record_bytes;
         if let Some(change) = translate::moved(event, place, &self.partition) {
             moved.insert(change.stream, change);
         }
@@ -298,6 +305,7 @@ impl<R> Lane<R> {
     /// What is to be appended, with the rows of a checkpoint when one is due. `None`: nothing.
     pub fn flush(&mut self) -> Option<AppendBatch> {
         let due = self.since_checkpoint >= self.limits.records_per_checkpoint
+            || self.bytes_since_checkpoint >= self.limits.bytes_per_checkpoint
             || self.partition.closed_bytes() >= self.limits.closed_bytes
             || self.wants_room();
         if self.unflushed.is_empty() && !due {
@@ -362,7 +370,8 @@ impl<R> Lane<R> {
     }
 
     fn checkpoint_rows(&mut self) -> Vec<RowChange> {
-        (self.since_checkpoint, self.closed_since, self.mended) = (0, None, false);
+        (self.since_checkpoint, self.bytes_since_checkpoint) = (0, 0);
+        (self.closed_since, self.mended) = (None, false);
         if self.gate.durable_end() > self.checkpointed {
             // A record behind the last checkpoint is durable, so its rows are too, also when they went alone: what it
             // wrote can be read back, and memory may forget it.

@@ -22,6 +22,7 @@ do:
 /// Of a run's input.
 const INPUT_BYTES: usize = 10_000;
 const LIMITS: LaneLimits = LaneLimits {
+    bytes_per_checkpoint: usize::MAX,
     records_per_checkpoint: 1_000_000,
     rows_kept: 4,
     batch_bytes: 1 << 20,
@@ -160,7 +161,8 @@ fn looking_at_closed_runs_holds_none_of_them() {
 /// Memory is full of runs that workers have; then all of them only wait. Nothing more is held, yet there is room to be had.
 #[test]
 fn room_is_sought_again_when_runs_become_idle() {
-    let mut bench = Bench::of(WORKS_THEN_WAITS, LaneLimits { open_bytes: 64 * 1024, ..LIMITS });
+    const OPEN_BYTES: usize = 64 * 1024;
+    let mut bench = Bench::of(WORKS_THEN_WAITS, LaneLimits { open_bytes: OPEN_BYTES, ..LIMITS });
     let at = Timestamp::from_millis;
     bench.lane.press(true);
     (0..20).for_each(|number| bench.run(number, at(1_000)));
@@ -178,5 +180,20 @@ fn room_is_sought_again_when_runs_become_idle() {
         }
     }
     assert!(bench.lane.partition().idle_runs().count() > 0);
-    assert!(bench.lane.partition().open_bytes() <= 32 * 1024, "{}", bench.lane.partition().open_bytes());
+    // Below the bound nothing is sought any more.
+    assert!(bench.lane.partition().open_bytes() < OPEN_BYTES, "{}", bench.lane.partition().open_bytes());
+}
+
+/// What a recovery folds is held in memory: no more than that, also where records are few and large.
+#[test]
+fn rows_are_written_after_bytes_of_records_too() {
+    const BYTES: usize = 5 * INPUT_BYTES;
+    let mut bench = Bench::of(WORKS_THEN_WAITS, LaneLimits { bytes_per_checkpoint: BYTES, ..LIMITS });
+    (0..49).for_each(|number| bench.run(number, Timestamp::ZERO));
+    let (id, end) = (bench.lane.id(), bench.lane.partition().next_position());
+    let mut partition = Partition::new(engine::PartitionConfig::new([0; 32]));
+    let recovered = crate::recovery::recover(id, &mut partition, &bench.log, &bench.log, usize::MAX, end);
+    let recovered = recovered.expect("it is sound");
+    assert!(recovered.bytes < BYTES, "{} bytes were folded", recovered.bytes);
+    assert_eq!(partition.digest(), bench.lane.partition().digest());
 }

@@ -280,3 +280,16 @@ fn a_lost_definition_is_named_and_can_be_registered_again() {
     assert!(bench.lane.lost_definitions().is_empty());
     assert_eq!(bench.lane.partition().definitions().count(), 1);
 }
+
+#[test]
+fn large_rows_are_read_a_few_at_a_time_and_small_ones_many() {
+    let page = |rows: usize, bytes: usize| -> Vec<Met> {
+        let row = || storage::Row { position: Position::ZERO, value: vec![0; bytes].into() };
+        (0..rows).map(|_| Met::Row(Bytes::new(), row())).collect()
+    };
+    let (least, most) = (limits::LEAST_ROWS_PER_SCAN, limits::ROWS_PER_SCAN);
+    assert_eq!(next_page(least, &page(least, 100)), least * 2);
+    assert_eq!(next_page(most, &page(most, 100)), most);
+    assert_eq!(next_page(64, &page(64, limits::ROW_BYTES_PER_SCAN / 64)), 32);
+    assert_eq!(next_page(least, &page(least, limits::ROW_BYTES_PER_SCAN)), least);
+}

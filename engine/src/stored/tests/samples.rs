@@ -218,6 +218,8 @@ pub(super) fn rows() -> Vec<RowSample> {
     vec![
         row("Partition", RowName::Partition, RowImage::Partition(Scalars { next_ordinal: ordinal, time: due() })),
         run("OpenRun", RowName::OpenRun(RUN), open_run()),
+        run("OpenRun-lean", RowName::OpenRun(RUN), lean_run()),
+        run("ClosedRun-lean", RowName::ClosedRun(RUN), closed_lean_run()),
         run("ClosedRun", RowName::ClosedRun(RUN), closed_run(RunStatus::Completed)),
         run("ClosedRun-failed", RowName::ClosedRun(RUN), closed_run(RunStatus::Failed)),
         run("ClosedRun-cancelled", RowName::ClosedRun(RUN), closed_run(RunStatus::Cancelled)),
@@ -253,6 +255,7 @@ fn open_run() -> Run {
         index: 2,
         visits: BTreeMap::from([(0, 1), (2, 300)]),
         data: json(),
+        began: None,
         task_input: Some(typed()),
         activity,
     };
@@ -306,6 +309,27 @@ fn open_run() -> Run {
         entries: 17,
         ..closed_run(RunStatus::Cancelled)
     }
+}
+
+fn long(of: &str) -> Payload {
+    Payload::json(format!("\"{}\"", of.repeat(70)))
+}
+
+/// Two values, each in several places, and tasks that know when they began.
+fn lean_run() -> Run {
+    let mut run = Run { input: long("a"), context: Some(long("b")), ..open_run() };
+    for (scope, task_input, began) in [(0, None, Some(due())), (5, Some(long("b")), Some(due().plus_millis(300)))] {
+        let scope = run.scopes.get_mut(&scope).expect("it is open");
+        (scope.data, scope.task_input, scope.began) = (long("a"), task_input, began);
+    }
+    let caught = run.scopes.get_mut(&7).expect("it is open");
+    caught.activity = Activity::Returned { output: long("b"), caught: true };
+    run.steps.get_mut(&7).expect("it is open").input = long("b");
+    run
+}
+
+fn closed_lean_run() -> Run {
+    Run { input: long("a"), output: Some(long("a")), ..closed_run(RunStatus::Completed) }
 }
 
 fn closed_run(status: RunStatus) -> Run {

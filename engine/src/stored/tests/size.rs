@@ -55,6 +55,7 @@ fn the_largest_run_can_be_read_again() {
         index: 0,
         visits: BTreeMap::new(),
         data: value.clone(),
+        began: None,
         task_input: Some(value.clone()),
         activity: Activity::Returned { output: value.clone(), caught: false },
     };
@@ -81,12 +82,23 @@ fn what_could_not_be_read_back_is_known_before_it_is_written() {
     assert_eq!(check(&event(&started)), Ok(()), "long, and still readable");
 }
 
-/// What a run is counted to hold bounds its row, with room for what a reader claims beside.
+/// How large a run is counted to be bounds its row, with room for what a reader claims beside.
 #[test]
 fn a_run_holds_no_less_than_its_row() {
     for RowSample { name, image, label } in samples::rows() {
         if let RowImage::Run(run) = &image {
-            assert!(encode_row(&name, &image).len() <= run.held_bytes(), "{label}");
+            assert!(encode_row(&name, &image).len() <= run.state_bytes(), "{label}");
         }
     }
+}
+
+/// Who shares memory depends on whether a run was read from its row; what is decided by its size must not.
+#[test]
+fn a_run_is_as_large_whether_its_values_share_memory_or_not() {
+    let lean = samples::rows().into_iter().find(|row| row.label == "OpenRun-lean").expect("a sample");
+    let read = decode_row(&lean.name, &encode_row(&lean.name, &lean.image)).expect("it can be read");
+    let (RowImage::Run(apart), RowImage::Run(shared)) = (lean.image, read) else { panic!("runs") };
+    assert_eq!(apart, shared);
+    assert!(shared.held_bytes() < apart.held_bytes(), "a row is read into shared values");
+    assert_eq!(shared.state_bytes(), apart.state_bytes());
 }

@@ -46,6 +46,8 @@ fn payload() -> impl Strategy<Value = Payload> {
             content_type,
             meta
         }),
+        // Long enough that a row holds it once, and likely to be met twice.
+        any::<bool>().prop_map(|which| Payload::json(vec![u8::from(which); 100])),
     ]
 }
 
@@ -345,14 +347,15 @@ fn activity() -> impl Strategy<Value = Activity> {
 fn scope() -> impl Strategy<Value = Scope> {
     let visits = btree_map(any::<u32>(), any::<u32>(), 0..3);
     let stand = (any::<Option<u32>>(), scope_kind(), text(), any::<u32>(), visits);
-    (stand, payload(), maybe_payload(), activity()).prop_map(
-        |((parent, kind, path, index, visits), data, task_input, activity)| Scope {
+    (stand, payload(), option::of(time()), maybe_payload(), activity()).prop_map(
+        |((parent, kind, path, index, visits), data, began, task_input, activity)| Scope {
             parent,
             kind,
             path,
             index,
             visits,
             data,
+            began,
             task_input,
             activity,
         },

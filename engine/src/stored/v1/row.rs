@@ -14,7 +14,7 @@ use crate::stored::envelope::{self, Opened};
 use crate::stored::limits::ROW_BYTES;
 use crate::stored::row_name::{self as kind, envelope_kind};
 use crate::stored::{StoredError, kind_name};
-use crate::{definition, row, stream};
+use crate::{definition, row, run, stream};
 
 const VERSION: u8 = 1;
 
@@ -110,6 +110,14 @@ pub(in crate::stored) struct Read {
     pub(in crate::stored) name: Option<RowName>,
 }
 
+impl Read {
+    /// Whether a run is open says the run itself.
+    pub(in crate::stored) fn run(run: run::Run) -> Self {
+        let name = if run.status.is_closed() { RowName::ClosedRun(run.id) } else { RowName::OpenRun(run.id) };
+        Self { name: Some(name), image: RowImage::Run(Box::new(run)) }
+    }
+}
+
 /// Frames a row under its id.
 pub(in crate::stored) fn write(name: &RowName, kind: u8, id: &[u8], image: &RowImage) -> Bytes {
     match (name, image) {
@@ -133,10 +141,7 @@ pub(in crate::stored) fn open(opened: &Opened<'_>, kind: u8) -> Result<Read, Sto
     let image = match kind {
         kind::PARTITION => RowImage::Partition(read::<Scalars>(opened)?.restore()?),
         kind::OPEN_RUN | kind::CLOSED_RUN => {
-            let run = read::<Run>(opened)?.restore()?;
-            let closed = run.status.is_closed();
-            name = Some(if closed { RowName::ClosedRun(run.id) } else { RowName::OpenRun(run.id) });
-            RowImage::Run(Box::new(run))
+            return Ok(Read::run(read::<Run>(opened)?.restore()?));
         }
         kind::STREAM => RowImage::Stream(read::<Stream>(opened)?.restore()?),
         kind::STREAM_NAME => RowImage::StreamName(read::<StreamKey>(opened)?.restore()?),

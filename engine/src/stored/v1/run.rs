@@ -46,16 +46,45 @@ stored_enum! {
     RunStatus for run::RunStatus { Running, Cancelling, Completed, Failed, Cancelled, Terminated }
 }
 
-stored_struct! {
-    Scope for scope::Scope {
-        parent: Option<u32>,
-        kind: ScopeKind,
-        path: String,
-        index: u32,
-        visits: BTreeMap<u32, u32>,
-        data: Value,
-        task_input: MaybeValue,
-        activity: Activity,
+/// Without the time at which the task in progress began: that needs version 4.
+#[derive(bincode::Encode, bincode::Decode)]
+pub(super) struct Scope {
+    parent: Option<u32>,
+    kind: ScopeKind,
+    path: String,
+    index: u32,
+    visits: BTreeMap<u32, u32>,
+    data: Value,
+    task_input: MaybeValue,
+    activity: Activity,
+}
+
+impl Shape<scope::Scope> for Scope {
+    fn of(value: &scope::Scope) -> Self {
+        Self {
+            parent: value.parent,
+            kind: Shape::of(&value.kind),
+            path: value.path.clone(),
+            index: value.index,
+            visits: value.visits.clone(),
+            data: Shape::of(&value.data),
+            task_input: Shape::of(&value.task_input),
+            activity: Shape::of(&value.activity),
+        }
+    }
+
+    fn restore(self) -> Result<scope::Scope, StoredError> {
+        Ok(scope::Scope {
+            parent: self.parent,
+            kind: self.kind.restore()?,
+            path: self.path,
+            index: self.index,
+            visits: self.visits,
+            data: self.data.restore()?,
+            began: None,
+            task_input: self.task_input.restore()?,
+            activity: self.activity.restore()?,
+        })
     }
 }
 

@@ -23,7 +23,7 @@ macro_rules! stored_struct {
     ($(#[$doc:meta])* $shape:ident for $module:ident::$domain:ident { $($field:ident: $stored:ty),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(bincode::Encode, bincode::Decode)]
-        pub(super) struct $shape { $($field: $stored),+ }
+        pub(in crate::stored) struct $shape { $($field: $stored),+ }
 
         impl Shape<$module::$domain> for $shape {
             fn of(value: &$module::$domain) -> Self {
