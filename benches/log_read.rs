@@ -29,7 +29,7 @@ const BATCH: u64 = 64;
 const IN_FLIGHT: usize = 64;
 const ROUNDS: usize = 3;
 /// What one call of `read` brings, as a recovery asks for it.
-const PAGE_RECORDS: usize = 4_096;
+const PAGE_RECORDS: usize = 16_384;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The size of a block of the log: what a read of one scattered event needs of the disk.
 const BLOCK_BYTES: usize = 64 * 1024;

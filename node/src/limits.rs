@@ -55,8 +55,8 @@ pub const LISTED_BYTES: usize = 2 * 1024 * 1024;
 pub const LISTED_LEAST_BYTES: usize = 64 * 1024;
 /// Listings that are put together at a time; others wait.
 pub const LISTINGS_AT_ONCE: usize = 2;
-/// Records read at once when a partition is brought back.
-pub const RECORDS_PER_FOLD: usize = 4_096;
+/// Records read at once when a partition is brought back: each page costs a search, and what was read beyond its end.
+pub const RECORDS_PER_FOLD: usize = 16_384;
 /// Bytes read at once when a partition is brought back.
 pub const FOLD_BYTES: usize = 4 * 1024 * 1024;
 /// Timers fired in one turn of a driver.
