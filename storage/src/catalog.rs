@@ -10,6 +10,7 @@ use types::{History, PartitionCount, PartitionId, Position, Timestamp};
 use crate::checkpoint::PartitionMeta;
 use crate::holes::Holes;
 use crate::log::PartitionBounds;
+use crate::lost_rows::AllLost;
 use crate::metrics::Metrics;
 use crate::partition_log::Staged;
 use crate::recent::Recent;
@@ -52,6 +53,7 @@ pub(crate) struct PartitionView {
     drops: AtomicU64,
     /// When somebody asked last that old segments be sealed, in log time; 0 once the writer has seen it.
     seal_at: AtomicU64,
+    lost_rows: AllLost,
     state: RwLock<ViewState>,
 }
 
@@ -76,10 +78,15 @@ impl ViewState {
 }
 
 impl PartitionView {
-    pub(crate) fn new(durable: Position, state: ViewState) -> Self {
+    pub(crate) fn new(durable: Position, lost_rows: AllLost, state: ViewState) -> Self {
         let [acknowledged, durable, written] = [durable; 3].map(|end| AtomicU64::new(end.value()));
         let [drops, seal_at] = [0; 2].map(AtomicU64::new);
-        Self { acknowledged, durable, written, drops, seal_at, state: RwLock::new(state) }
+        Self { acknowledged, durable, written, drops, seal_at, lost_rows, state: RwLock::new(state) }
+    }
+
+    /// Where a row that is not there may have been lost.
+    pub(crate) const fn lost_rows(&self) -> &AllLost {
+        &self.lost_rows
     }
 
     /// Changes whenever segments are dropped or quarantined: a read that met something missing looks whether it was that.

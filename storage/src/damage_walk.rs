@@ -30,6 +30,22 @@ pub(crate) enum Step<T> {
     Unreadable { first: Vec<u8>, last: Vec<u8>, what: String },
 }
 
+impl<T> Step<T> {
+    pub(crate) fn first(&self) -> &[u8] {
+        match self {
+            Self::Good(key, _) | Self::Damaged { key, .. } => key,
+            Self::Unreadable { first, .. } => first,
+        }
+    }
+
+    pub(crate) fn last(&self) -> &[u8] {
+        match self {
+            Self::Good(key, _) | Self::Damaged { key, .. } => key,
+            Self::Unreadable { last, .. } => last,
+        }
+    }
+}
+
 /// A value from its bytes, held against its own check and its key.
 pub(crate) type Decode<T> = fn(&[u8], &Bytes) -> Result<T, Damage>;
 
@@ -298,7 +314,7 @@ pub(crate) fn behind(key: &[u8]) -> Vec<u8> {
 }
 
 /// A key before this one, behind all that are ever made.
-fn before(key: &[u8]) -> Vec<u8> {
+pub(crate) fn before(key: &[u8]) -> Vec<u8> {
     let mut before = key.to_vec();
     match before.pop() {
         Some(0) | None => before,
@@ -320,7 +336,7 @@ struct Sought {
 
 /// Looks for it at growing distances from `from`, then in between: some hundred looks at the most.
 fn end_of_damage(from: &[u8], until: &[u8], reads: &dyn Fn(&[u8]) -> bool) -> Sought {
-    let (prefix, rest) = from.split_at(PREFIX_BYTES);
+    let (prefix, rest) = from.split_at(from.len().min(PREFIX_BYTES));
     let key = |number: &[u8; SOUGHT]| {
         let used = number.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         [prefix, &number[..used]].concat()

@@ -24,6 +24,7 @@ mod index_anew;
 mod keys;
 pub mod limits;
 mod log;
+mod lost_rows;
 mod memory;
 mod mend;
 mod metrics;

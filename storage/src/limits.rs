@@ -51,6 +51,10 @@ pub const WATERMARK_MS: u64 = 100;
 /// Damaged tables that are kept for a person, at 64 MiB each: 1 GiB.
 pub const TABLES_KEPT_ASIDE: usize = 16;
 
+/// Ranges of rows in a partition that are known to be lost: they are in memory, and each is looked at when a row is not
+/// there. A damaged table has one a damaged block of 4 KiB; more than these are told as fewer, larger ones.
+pub const LOST_ROWS: usize = 256;
+
 /// Free bytes at which writing stops: what is in flight (64 MiB), full memtables (96 MiB) and a compaction that runs.
 pub const FLOOR_BYTES: u64 = 256 * 1024 * 1024;
 /// A file that only takes room, given back when the disk is full: an opening may have to write back a write-ahead log

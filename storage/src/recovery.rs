@@ -11,6 +11,7 @@ use crate::damage_walk::Step;
 use crate::error::OpenError;
 use crate::keys::{Family, MetaKey};
 use crate::log::RETENTION_CLASSES;
+use crate::lost_rows::AllLost;
 use crate::partition_log::PartitionLog;
 use crate::quarantine::{self, Quarantined};
 use crate::recent::Recent;
@@ -219,7 +220,8 @@ fn recover_partition(
     recovered.quarantined.extend(marks);
     // One without a block is about to take its first one: it has nothing to lose.
     recovered.lost.extend(lost.into_iter().filter(|lost| active[lost.segment.class.index()].blocks > 0));
-    recovered.views.push(PartitionView::new(cut.end, ViewState::new(meta, segments, recent)));
+    let lost_rows = AllLost::of_partition(store, partition).map_err(store_error(&format!("partition {partition}")))?;
+    recovered.views.push(PartitionView::new(cut.end, lost_rows, ViewState::new(meta, segments, recent)));
     recovered.logs.push(PartitionLog::new(active, cut.end, saved, unsaved_bytes));
     Ok(())
 }

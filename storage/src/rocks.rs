@@ -140,9 +140,9 @@ fn family_options(family: Family, cache: &Cache, partitions: usize) -> Result<Op
             options.set_target_file_size_base(64 * 1024 * 1024);
             table.set_block_size(64 * 1024);
         }
-        Family::Index | Family::Meta => options.set_bottommost_compression_type(DBCompressionType::Zstd),
-        Family::Rows => {
-            // Which a damaged block can be taken apart of (`damaged_block`).
+        Family::Index => options.set_bottommost_compression_type(DBCompressionType::Zstd),
+        Family::Meta | Family::Rows => {
+            // Which a damaged block can be taken apart of (`damaged_block`); and a filter says which keys such a block never had.
             options.set_bottommost_compression_type(DBCompressionType::Lz4);
             table.set_bloom_filter(10.0, false);
         }

@@ -75,7 +75,8 @@ pub(crate) fn get(catalog: &Catalog, partition: PartitionId, key: &RowKey) -> Re
     let place = Place { partition, position: catalog.view(partition).acknowledged() };
     let key = row_key(partition, key);
     match catalog.store.get(Family::Rows, &key) {
-        Ok(value) => value.map(|value| decode_row(&key, &value).map_err(place.damage())).transpose(),
+        Ok(Some(value)) => decode_row(&key, &value).map(Some).map_err(place.damage()),
+        Ok(None) => catalog.view(partition).lost_rows().at(&key).map_or(Ok(None), |what| Err(place.corrupt(&what))),
         // It may be its neighbour that is damaged.
         Err(error @ StoreError::Corrupt(_)) => match unchecked(catalog, &key) {
             Some(row) => Ok(Some(row)),
@@ -101,7 +102,8 @@ pub(crate) fn scan(
     limit: usize,
 ) -> Result<Vec<(Bytes, Row)>, ReadError> {
     const ROW_BYTES_GUESS: usize = 256;
-    let place = Place { partition, position: catalog.view(partition).acknowledged() };
+    let view = catalog.view(partition);
+    let place = Place { partition, position: view.acknowledged() };
     let mut from = row_kind_start(partition, kind);
     if let Some(after) = after {
         // The smallest key behind it.
@@ -110,9 +112,15 @@ pub(crate) fn scan(
     }
     let until = row_kind_end(partition, kind);
     let mut scan = catalog.store.scan(Family::Rows, &from, &until, limit.saturating_mul(ROW_BYTES_GUESS));
-    let mut rows = Vec::new();
+    let (mut rows, mut at) = (Vec::new(), from);
     while rows.len() < limit {
-        let Some((key, value)) = scan.next().map_err(place.store())? else { break };
+        let next = scan.next().map_err(place.store())?;
+        let lost = view.lost_rows().between(&at, next.as_ref().map_or(&until[..], |(key, _)| key));
+        if let Some(lost) = lost.first() {
+            return Err(place.corrupt(&lost.what));
+        }
+        let Some((key, value)) = next else { break };
+        at = behind(&key);
         let row = decode_row(&key, &value).map_err(place.damage())?;
         rows.push((Bytes::copy_from_slice(row_id(&key).map_err(place.damage())?), row));
     }

@@ -1,4 +1,4 @@
-//! What storage knows of itself: the directory, its partitions, their segments and checkpoints.
+//! What storage knows of itself: the directory, its partitions, their segments and checkpoints, and what it lost.
 
 use types::PartitionId;
 
@@ -21,6 +21,27 @@ impl MetaKey {
     const SEGMENT: u8 = 3;
     const CHECKPOINT: u8 = 4;
     const QUARANTINE: u8 = 5;
+    const LOST_ROWS: u8 = 6;
+
+    /// Of rows that were lost, the first of which has this key.
+    pub(crate) fn lost_rows(first: &[u8]) -> Vec<u8> {
+        [&[Self::LOST_ROWS][..], first].concat()
+    }
+
+    /// The key of the first row that was lost, of such a key.
+    pub(crate) fn first_lost(key: &[u8]) -> Option<&[u8]> {
+        key.split_first().filter(|(kind, _)| **kind == Self::LOST_ROWS).map(|(_, first)| first)
+    }
+
+    /// All such keys of a partition: the first possible one, and one behind the last.
+    pub(crate) fn all_lost_rows(partition: PartitionId) -> (Vec<u8>, Vec<u8>) {
+        all_of(Self::LOST_ROWS, partition)
+    }
+
+    /// All keys of a partition but those of rows that were lost, by kind: its own, its segments', its checkpoint's, its quarantines'.
+    pub(crate) fn all_of_partition(partition: PartitionId) -> [(Vec<u8>, Vec<u8>); 4] {
+        [Self::PARTITION, Self::SEGMENT, Self::CHECKPOINT, Self::QUARANTINE].map(|kind| all_of(kind, partition))
+    }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
@@ -54,6 +75,12 @@ fn of_segment(kind: u8, partition: PartitionId, class: RetentionClass, segment: 
     key.push(class.code());
     key.extend_from_slice(&segment.to_be_bytes());
     key
+}
+
+/// The first possible key, and one behind the last.
+fn all_of(kind: u8, partition: PartitionId) -> (Vec<u8>, Vec<u8>) {
+    let next = PartitionId::new(partition.value().checked_add(1).expect("there are at most 1,024 partitions"));
+    (of_partition(kind, partition), of_partition(kind, next))
 }
 
 fn of_partition(kind: u8, partition: PartitionId) -> Vec<u8> {

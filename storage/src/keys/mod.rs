@@ -9,6 +9,7 @@
 //! |         | kind u8 (3), partition u32, class u8, segment u32                          | a segment               |
 //! |         | kind u8 (4), partition u32                                                 | a checkpoint            |
 //! |         | kind u8 (5), partition u32, class u8, segment u32                          | a quarantine            |
+//! |         | kind u8 (6), a row's key                                                   | rows that were lost     |
 //! | `rows`  | partition u32, kind u8, id                                                 | a row                   |
 
 mod index;

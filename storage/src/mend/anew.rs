@@ -2,21 +2,24 @@
 //! sorted yet is left out of a copy of the store, in which its family is made anew and all others are the same files.
 //! The copy takes the store's place by its name, so that a stop at each moment leaves one of the two whole.
 //!
-//! State (rows) and what is known of the segments (meta) are not made from anything else: with a damaged table of these
-//! the start is refused.
+//! State (rows) and what is known of the segments (meta) are mended in the same way, whatever the table: `state` says what
+//! of them is kept. Where something is lost without which the log cannot be opened, the start is refused.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::parts::{self, Part};
+use super::progress::Progress;
 use super::replace::{Use, beside, clear_beside, replace};
+use super::state::{self, Anew};
 use super::{MendError, Stop, aside, note, room};
 use crate::error::OpenError;
 use crate::format::{DataDirectory, io_error, sync_folder};
 use crate::keys::Family;
+use crate::lost_rows::AllLost;
 use crate::quarantine::Quarantined;
-use crate::recovery::unopened;
+use crate::recovery::{self, unopened};
 use crate::rocks::{RocksStore, Table, make_table, named_table};
 use crate::store::{Batch, Store, StoreError};
 use crate::upgrade::upgrade;
@@ -93,8 +96,9 @@ fn noted_tables(store: &RocksStore, notes: &[String]) -> Result<Vec<Table>, Mend
         }
     }
     tables.retain(|table| names.contains(&table.name));
-    // One that needs a copy of the store comes last: the others are mended in place before.
-    tables.sort_by_key(|table| !table.is_replaceable());
+    // Nothing is mended without what is known of the segments. One that needs a copy of the store comes last: the others
+    // are mended in place before.
+    tables.sort_by_key(|table| (table.family != Family::Meta, !table.is_replaceable()));
     Ok(tables)
 }
 
@@ -103,17 +107,11 @@ fn mend_table(directory: &DataDirectory, store: &RocksStore, table: &Table, stop
     match table.family {
         Family::Meta | Family::Rows => {
             let until = [&table.last[..], &[0]].concat();
-            match parts::damage_in(store, table.family, (&table.first, &until))? {
-                Some(what) => Err(MendError::Unreadable(format!(
-                    "it holds {}, which is made from nothing else ({what})",
-                    if table.family == Family::Rows {
-                        "the state of runs and streams"
-                    } else {
-                        "what is known of segments"
-                    }
-                ))),
-                None => Ok(false),
+            let damage = parts::damage_in(store, table.family, (&table.first, &until))?;
+            if damage.is_some() {
+                make(directory, store, table, stop)?;
             }
+            Ok(damage.is_some())
         }
         Family::Log | Family::Index if table.is_replaceable() => {
             replace(directory, store, table, Use::Alone, &mut |found| mark(store, found), stop)?;
@@ -126,7 +124,7 @@ fn mend_table(directory: &DataDirectory, store: &RocksStore, table: &Table, stop
     }
 }
 
-fn mark(store: &RocksStore, found: &Quarantined) -> Result<(), MendError> {
+pub(super) fn mark(store: &RocksStore, found: &Quarantined) -> Result<(), MendError> {
     let mut batch = Batch::default();
     batch.put(Family::Meta, &found.key().encode(), found.value());
     store.write(&batch)?;
@@ -134,12 +132,13 @@ fn mark(store: &RocksStore, found: &Quarantined) -> Result<(), MendError> {
 }
 
 /// Makes a copy of the store in which the family of `table` holds all that can be read without it, and what can be read
-/// of it: where it is damaged it hides what other tables have between the keys before and behind the damage.
+/// of it.
 fn make(directory: &DataDirectory, store: &RocksStore, table: &Table, stop: Stop<'_>) -> Result<(), MendError> {
     let family = table.family;
     remove(&making(directory))?;
     remove(&made(directory))?;
-    room(&directory.path, store.tables(family)?.iter().map(|table| table.bytes).sum())?;
+    let bytes = store.tables(family)?.iter().map(|table| table.bytes).sum();
+    room(&directory.path, bytes)?;
     store.checkpoint(&making(directory))?;
     stop("copied")?;
     let mut copy = RocksStore::open_still(&making(directory))?;
@@ -150,14 +149,12 @@ fn make(directory: &DataDirectory, store: &RocksStore, table: &Table, stop: Stop
     clear_beside(directory)?;
     let others = store.of_tables(&beside(directory), &others)?;
     stop("set apart")?;
+    let filling = Filling { directory, store, others: &others, copy: &copy, table, bytes };
     let mut damaged = vec![table.name.clone()];
-    for part in parts::all(store, family)? {
-        let Some(what) = copy_over(directory, store, &copy, family, &part)? else { continue };
-        damaged.extend(named_table(&what));
-        copy_over(directory, &others, &copy, family, &part)?;
-        if part.is_marked || !parts::is_whole(&copy, family, &part)? {
-            keep_account(&copy, family, &part, &what)?;
-        }
+    match family {
+        Family::Log | Family::Index => filling.segments(&mut damaged)?,
+        Family::Rows => filling.rows()?,
+        Family::Meta => state::copy_meta(store, &copy)?,
     }
     drop(others);
     clear_beside(directory)?;
@@ -172,6 +169,80 @@ fn make(directory: &DataDirectory, store: &RocksStore, table: &Table, stop: Stop
     stop("made").map_err(MendError::from)
 }
 
+/// A copy whose family is empty.
+struct Filling<'a> {
+    directory: &'a DataDirectory,
+    store: &'a RocksStore,
+    /// The store without the damaged table.
+    others: &'a RocksStore,
+    copy: &'a RocksStore,
+    table: &'a Table,
+    /// Of the family, before.
+    bytes: u64,
+}
+
+impl Filling<'_> {
+    /// Where the table is damaged it hides what other tables have between the keys before and behind the damage: that is
+    /// filled in from them.
+    fn segments(&self, damaged: &mut Vec<String>) -> Result<(), MendError> {
+        let family = self.table.family;
+        let all = parts::all(self.store, family)?;
+        let mut progress = Progress::begin(self.table, "segments", all.len(), self.bytes);
+        for part in all {
+            let (damage, bytes) = self.part(self.store, &part)?;
+            progress.step(bytes);
+            let Some(what) = damage else { continue };
+            damaged.extend(named_table(&what));
+            self.part(self.others, &part)?;
+            if part.is_marked || !parts::is_whole(self.copy, family, &part)? {
+                keep_account(self.copy, family, &part, &what)?;
+            }
+        }
+        progress.end();
+        Ok(())
+    }
+
+    /// Copies what can be read of a segment; the damage that was met, and how many bytes were copied.
+    fn part(&self, from: &RocksStore, part: &Part) -> Result<(Option<String>, u64), StoreError> {
+        let io = |error: io::Error| StoreError::Io(error.to_string());
+        let (family, path) = (self.table.family, making(self.directory).join("part"));
+        let (mut damage, mut bytes) = (None, 0);
+        let some = make_table(family, &path, |table| {
+            damage = parts::copy_part(from, family, (&part.from, &part.until), table)?.damage;
+            bytes = table.bytes();
+            Ok(())
+        })?;
+        if some {
+            self.copy.take_in(family, std::slice::from_ref(&path))?;
+            fs::remove_file(path).map_err(io)?;
+        }
+        Ok((damage, bytes))
+    }
+
+    fn rows(&self) -> Result<(), MendError> {
+        let partitions = recovery::directory(self.store)?.partitions;
+        let mut progress = Progress::begin(self.table, "partitions", partitions.get() as usize, self.bytes);
+        for partition in partitions.partitions() {
+            let mut anew = Anew::new(self.copy, Family::Rows);
+            let rescued = state::copy_rows(self.store, self.others, partition, &mut anew)?;
+            progress.step(anew.bytes);
+            let ranges = rescued.lost.iter().count();
+            if rescued.damaged > 0 || ranges > 0 {
+                let (rows, damaged) = (rescued.rows, rescued.damaged);
+                tracing::error!(%partition, rows, damaged, ranges,
+                    "rows of state are damaged: what is needed of them is made again from the log, or set aside by name");
+            }
+            if ranges > 0 {
+                let mut batch = Batch::default();
+                AllLost::of_partition(self.copy, partition)?.with(rescued.lost).write(partition, &mut batch);
+                self.copy.write(&batch)?;
+            }
+        }
+        progress.end();
+        Ok(())
+    }
+}
+
 /// What the segment lost in the copy: its index, which is made anew; or blocks, so that it is quarantined.
 fn keep_account(copy: &RocksStore, family: Family, part: &Part, what: &str) -> Result<(), MendError> {
     let lost = if family == Family::Index {
@@ -183,26 +254,4 @@ fn keep_account(copy: &RocksStore, family: Family, part: &Part, what: &str) -> R
         part.mark(what)
     };
     if part.is_marked { Ok(()) } else { mark(copy, &lost) }
-}
-
-/// Copies what can be read of a segment; the damage that was met.
-fn copy_over(
-    directory: &DataDirectory,
-    store: &RocksStore,
-    copy: &RocksStore,
-    family: Family,
-    part: &Part,
-) -> Result<Option<String>, StoreError> {
-    let io = |error: io::Error| StoreError::Io(error.to_string());
-    let path = making(directory).join("part");
-    let mut damage = None;
-    let some = make_table(family, &path, |table| {
-        damage = parts::copy_part(store, family, (&part.from, &part.until), table)?.damage;
-        Ok(())
-    })?;
-    if some {
-        copy.take_in(family, std::slice::from_ref(&path))?;
-        fs::remove_file(path).map_err(io)?;
-    }
-    Ok(damage)
 }

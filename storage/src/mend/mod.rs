@@ -10,7 +10,9 @@ mod anew;
 mod aside;
 mod note;
 mod parts;
+mod progress;
 mod replace;
+mod state;
 
 use std::path::Path;
 
@@ -103,10 +105,19 @@ fn room(path: &Path, needed: u64) -> Result<(), StoreError> {
     let found = rustix::fs::statvfs(path).map_err(|error| StoreError::Io(error.to_string()))?;
     let free = found.f_bavail.saturating_mul(found.f_frsize);
     if free < needed {
-        let what = format!("a damaged table cannot be rewritten: {needed} bytes are needed, {free} are free");
+        let (needed, free, path) = (in_mib(needed), in_mib(free), path.display());
+        let what = format!(
+            "a damaged table cannot be taken out: a copy of what can be read needs {needed} MiB, and {free} MiB are free in \
+             {path}; make room there, then start again. Nothing was changed"
+        );
         return Err(StoreError::Io(what));
     }
     Ok(())
+}
+
+/// Rounded up.
+const fn in_mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 /// Asks for the mend of a damaged table at the next start.

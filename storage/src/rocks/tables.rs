@@ -57,11 +57,18 @@ pub(crate) fn is_damaged_table(cause: &str) -> bool {
 pub(crate) struct TableWriter<'a> {
     writer: SstFileWriter<'a>,
     entries: u64,
+    bytes: u64,
 }
 
 impl TableWriter<'_> {
+    /// Of all keys and values that were put into it.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn put(&mut self, (key, value): &Entry) -> Result<(), StoreError> {
         self.entries += 1;
+        self.bytes += (key.len() + value.len()) as u64;
         self.writer.put(key, value).map_err(|error| store_error(&error))
     }
 
@@ -195,7 +202,7 @@ pub(crate) fn make_table(
         family_options(family, &Cache::new_lru_cache(0), usize::MAX).map_err(|error| store_error(&error))?;
     let writer = SstFileWriter::create(&options);
     writer.open(path).map_err(|error| store_error(&error))?;
-    let mut table = TableWriter { writer, entries: 0 };
+    let mut table = TableWriter { writer, entries: 0, bytes: 0 };
     fill(&mut table)?;
     if table.entries == 0 {
         // A table of nothing cannot be finished.

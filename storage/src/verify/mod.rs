@@ -17,6 +17,7 @@ use crate::format::{DataDirectory, Found, io_error};
 use crate::holes::Holes;
 use crate::keys::{Family, LogKey};
 use crate::log::RETENTION_CLASSES;
+use crate::lost_rows::AllLost;
 use crate::quarantine;
 use crate::record::RetentionClass;
 use crate::recovery::{all_segments, checkpoint, directory, partition_meta, store_error, unopened};
@@ -267,6 +268,10 @@ fn verify_rows(store: &dyn Store, partition: PartitionId, end: Position, report:
     let until = partition.value().checked_add(1).expect("there are at most 1,024 partitions").to_be_bytes();
     let mut scan = store.scan(Family::Rows, &from, &until, SCAN_BYTES);
     let place = Place::partition(partition);
+    match AllLost::of_partition(store, partition) {
+        Ok(lost) => lost.iter().for_each(|lost| report.damage(place, lost)),
+        Err(error) => report.damage(place, &error),
+    }
     loop {
         match scan.next() {
             Ok(None) => return,

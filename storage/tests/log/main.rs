@@ -7,6 +7,7 @@ mod corpus;
 mod damage;
 mod damaged_end;
 mod damaged_rows;
+mod damaged_state;
 mod damaged_tables;
 mod directory;
 mod dropping;
