@@ -258,3 +258,34 @@ fn a_damaged_table_of_state_refuses_the_start_and_is_named() {
         assert!(error.to_string().contains(&damaged.table.name), "{error}");
     }
 }
+
+/// As a mend leaves it that was stopped behind its mark: whoever looks is told, and the next start seals what is marked.
+#[test]
+fn a_mark_on_a_segment_that_takes_records_is_listed_and_the_next_start_seals_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("data");
+    rounds(&path, 0..3);
+    let store = RocksStore::open_still(&path.join("log")).expect("it opens");
+    let all = parts::all(&store, Family::Log).expect("it reads");
+    let part = all.into_iter().rfind(|part| part.is_active() && part.segment.blocks > 0).expect("some");
+    anew::mark(&store, &part.mark("a block is gone")).expect("it is written");
+    drop(store);
+    let listed = |path: &Path| {
+        let damages = crate::verify(path).expect("it reads").damages;
+        assert!(damages.iter().all(|damage| damage.quarantined), "{damages:?}");
+        damages.into_iter().map(|damage| (damage.partition, damage.chain, damage.segment)).collect::<Vec<_>>()
+    };
+    let SegmentId { partition, class, number } = part.id();
+    let marked = vec![(Some(partition), Some(class), Some(number))];
+    assert_eq!(listed(&path), marked);
+    let (log, report) = RocksLog::open(&path, &options()).expect("it opens");
+    assert_eq!(report.quarantined, 1);
+    let facts = log.segments(partition).expect("it reads");
+    assert!(facts.iter().any(|segment| segment.id == part.id() && segment.sealed && segment.quarantined));
+    append_round(&log, 3);
+    let (events, holes) = served(&log, partition.value(), 4 * EVENTS_A_ROUND);
+    assert!(holes == 1 && events.last() == Some(&(4 * EVENTS_A_ROUND - 1)), "{events:?}");
+    log.close().expect("it closes");
+    drop(log);
+    assert_eq!(listed(&path), marked);
+}

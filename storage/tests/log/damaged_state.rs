@@ -23,7 +23,7 @@ const ROUNDS: u64 = 3;
 const BEHIND_DATA: usize = 1_300;
 
 /// What each row is, also those that are not there.
-type Truth = BTreeMap<(PartitionId, RowKind, Bytes), Option<Row>>;
+pub(crate) type Truth = BTreeMap<(PartitionId, RowKind, Bytes), Option<Row>>;
 
 fn id(n: u64) -> Bytes {
     // Long enough that keys share most of their bytes.
@@ -31,7 +31,7 @@ fn id(n: u64) -> Bytes {
 }
 
 /// In each round another third of the rows is written, and another part of them deleted.
-fn filled(rounds: u64) -> (Rocks, Truth) {
+pub(crate) fn filled(rounds: u64) -> (Rocks, Truth) {
     let mut rocks = Rocks::new(SMALL);
     let mut truth = Truth::new();
     for round in 0..rounds {
@@ -61,7 +61,7 @@ fn filled(rounds: u64) -> (Rocks, Truth) {
     (rocks, truth)
 }
 
-fn tables(path: &Path, family: &str) -> Vec<LiveFile> {
+pub(crate) fn tables(path: &Path, family: &str) -> Vec<LiveFile> {
     let families = ["default", "log", "index", "meta", "rows"];
     let database = DB::open_cf_for_read_only(&rocksdb::Options::default(), path.join("log"), families, false);
     let files = database.expect("it opens").live_files().expect("it tells");
@@ -93,7 +93,7 @@ fn listed(log: &RocksLog, partition: PartitionId, kind: RowKind, limit: usize) -
 }
 
 /// Holds everything to the truth; how many rows are damaged.
-fn holds(log: &RocksLog, truth: &Truth, what: &str) -> usize {
+pub(crate) fn holds(log: &RocksLog, truth: &Truth, what: &str) -> usize {
     let mut damaged = 0;
     for partition in (0..PARTITIONS).map(partition) {
         for kind in KINDS {
@@ -128,12 +128,12 @@ fn holds(log: &RocksLog, truth: &Truth, what: &str) -> usize {
     damaged
 }
 
-fn note(path: &Path, table: &LiveFile) {
+pub(crate) fn note(path: &Path, table: &LiveFile) {
     let text = format!("Corruption: block checksum mismatch in {}\n", table.name.trim_start_matches('/'));
     fs::write(path.join("DAMAGED"), text).expect("writable");
 }
 
-fn spoiled(rocks: &Rocks, table: &LiveFile, place: usize) -> PathBuf {
+pub(crate) fn spoiled(rocks: &Rocks, table: &LiveFile, place: usize) -> PathBuf {
     let copy = rocks.folder.path().join("spoiled");
     copy_folder(&rocks.path, &copy);
     flip(&copy.join("log").join(table.name.trim_start_matches('/')), place);

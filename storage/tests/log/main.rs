@@ -14,6 +14,8 @@ mod dropping;
 mod faults;
 mod harness;
 mod kill;
+mod many_partitions;
+mod mend_killed;
 mod mending;
 mod model;
 mod quarantine;

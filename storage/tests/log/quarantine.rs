@@ -1,11 +1,12 @@
 //! A damaged sealed segment is found by reading it through, and then nothing of it is served while all else is.
 
 use bytes::Bytes;
+use storage::retention::{Keep, Policy, choose};
 use storage::{
     Checked, Log, MemoryLog, Quarantined, ReadError, RetentionClass, Row, RowChange, RowKey, RowKind, SegmentFacts,
     StreamRead,
 };
-use types::{Offset, PartitionId, Position, StreamOrdinal};
+use types::{Offset, PartitionId, Position, StreamOrdinal, Timestamp};
 
 use crate::harness::{COLD, Harness, Memory, fact, output, partition};
 
@@ -83,6 +84,14 @@ fn served_but_for(log: &mut dyn Harness, damaged: &SegmentFacts) {
     // It is not dropped by itself, but it may be.
     let facts = sealed(log.log());
     assert!(facts.iter().any(|segment| segment.id == damaged.id && segment.quarantined));
+    let none = Keep { age_ms: Some(0), bytes: Some(0), records: Some(0) };
+    let goes = choose(&facts, &Policy { run: none, stream: none }, Timestamp::from_millis(u64::MAX));
+    let goes: Vec<_> = goes.into_iter().map(|choice| choice.segment).collect();
+    let rest: Vec<_> = facts.iter().map(|segment| segment.id).filter(|id| *id != damaged.id).collect();
+    assert!(rest.len() > 2 && rest.iter().all(|id| goes.contains(id)), "all that is whole goes");
+    assert!(!goes.contains(&damaged.id), "what is quarantined stays, whatever the policy");
+    log.log().drop_segments(PARTITION, &goes[..1]).expect("it goes");
+    assert_eq!(log.log().quarantined(), Ok(vec![found]));
     log.log().drop_segments(PARTITION, &[damaged.id]).expect("it goes");
     assert_eq!(log.log().quarantined(), Ok(Vec::new()));
     let bounds = log.log().bounds(PARTITION);
