@@ -119,7 +119,7 @@ impl DataDirectory {
         let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error(&path, &error)),
+            Err(error) => return Err(self.unread(&path, &error)),
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(Some(file)),
@@ -144,14 +144,22 @@ impl DataDirectory {
         match fs::read_to_string(self.format()) {
             Ok(text) => self.check(&text).map(|_| Found::Existing),
             Err(error) if error.kind() == ErrorKind::NotFound => self.find_without_format(),
-            Err(error) => Err(io_error(&self.format(), &error)),
+            Err(error) => Err(self.unread(&self.format(), &error)),
         }
     }
 
     /// Of a directory that is there.
     pub(crate) fn format_number(&self) -> Result<u32, OpenError> {
-        let text = fs::read_to_string(self.format()).map_err(|error| io_error(&self.format(), &error))?;
+        let text = fs::read_to_string(self.format()).map_err(|error| self.unread(&self.format(), &error))?;
         self.check(&text)
+    }
+
+    /// A file in it cannot be read.
+    fn unread(&self, file: &Path, error: &std::io::Error) -> OpenError {
+        if error.kind() == ErrorKind::NotADirectory {
+            return OpenError::NotADataDirectory { path: self.path.clone(), what: "it is a file".to_owned() };
+        }
+        io_error(file, error)
     }
 
     fn find_without_format(&self) -> Result<Found, OpenError> {

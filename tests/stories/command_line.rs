@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use crate::support::{Home, NodeProcess, Program, end, soon};
+use crate::support::{Home, NodeProcess, Program, Signal, end, soon};
 
 const GREET: &str = r"
 document: { dsl: '1.0.3', namespace: default, name: greet, version: '1.0.0' }
@@ -130,7 +130,7 @@ async fn runs_are_started_watched_listed_and_looked_into() {
     assert_eq!(rest["runs"].as_array().map(Vec::len), Some(1), "{rest}");
     program.run(["run", "list", "--workflow", "nobody"]).await.exits(0).says(&["no runs"]);
 
-    assert_eq!(end(worker, "-INT").await, Some(0), "a worker that is interrupted finishes and ends well");
+    assert_eq!(end(worker, Signal::INT).await, Some(0), "a worker that is interrupted finishes and ends well");
     assert!(node.stop().await.success(), "{}", home.log());
 }
 
@@ -185,7 +185,15 @@ async fn streams_are_appended_to_read_and_followed() {
     let line = soon("the new event", lines.next_line()).await.expect("text").expect("not over");
     let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!((&event["offset"], &event["data"]), (&json!(4), &json!(5)));
-    assert_eq!(end(tail, "-INT").await, Some(130));
+    assert_eq!(end(tail, Signal::INT).await, Some(130));
+
+    // A cursor behind the end, and one of another stream, are not taken for one at the head.
+    let beyond = format!("{}00ff", &cursor[..cursor.len() - 4]);
+    let read = program.run(["--json", "stream", "read", "agent-1/notes", "--from", &beyond]).await.exits(0);
+    assert_eq!(read.json_lines()[0]["gap"]["reason"], "log_truncated", "{read}");
+    let other = format!("ffff{}", &cursor[4..]);
+    let read = program.run(["stream", "read", "agent-1/notes", "--from", &other]).await.exits(0);
+    read.says(&["events are missing here"]);
 
     let pin = ["stream", "pin", "agent-1/notes", "--reader", "me", "--at", "begin"];
     program.run(pin).await.exits(2).says(&["not a cursor", "stream read"]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::forgery::{forge, with_output};
-use crate::support::{Program, soon};
+use crate::support::{Program, Signal, soon, tell};
 
 /// What a demo with `--keep` leaves up. Dropping it ends and removes all of that.
 struct Kept(Value);
@@ -17,15 +17,17 @@ impl Kept {
         self.0[name].as_str().expect("a path").into()
     }
 
-    fn signal(&self, signal: &str) {
-        let pids = ["node", "workers"].map(|name| self.0[name].to_string());
-        // They may be gone.
-        let _ = std::process::Command::new("kill").arg(signal).args(pids).stderr(std::process::Stdio::null()).status();
+    fn signal(&self, signal: Signal) {
+        for name in ["node", "workers"] {
+            let pid = self.0[name].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a process");
+            // It may be gone.
+            let _ = tell(pid, signal);
+        }
     }
 
     /// Tells the node to stop, in order, and waits until it has let go of its directory.
     async fn stop(&self) {
-        self.signal("-TERM");
+        self.signal(Signal::TERM);
         let data = self.path("data");
         let gone = async {
             while storage::in_use_by(&data).is_some() {
@@ -38,7 +40,7 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.signal("-KILL");
+        self.signal(Signal::KILL);
         let _ = std::fs::remove_dir_all(self.path("directory"));
     }
 }

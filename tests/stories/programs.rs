@@ -7,7 +7,7 @@ use headwater_client::RunView;
 use serde_json::json;
 use tokio::process::Child;
 
-use crate::support::{Home, NodeProcess, end, ended, soon};
+use crate::support::{Home, NodeProcess, Signal, end, ended, soon};
 
 const ONCE: &str = r"
 document: { dsl: '1.0.3', namespace: default, name: once, version: '1.0.0' }
@@ -78,7 +78,7 @@ async fn a_line_without_end_fails_the_step_and_ends_the_program() {
     let error = view.error.expect("a failed run has an error");
     assert!(error.to_string().contains("line_too_long"), "{error}");
     gone(&began(&mark).await).await;
-    assert_eq!(end(worker, "-TERM").await, Some(0), "nothing was running any more");
+    assert_eq!(end(worker, Signal::TERM).await, Some(0), "nothing was running any more");
     assert!(node.stop().await.success(), "{}", home.log());
 }
 
@@ -91,13 +91,13 @@ async fn a_program_that_leaves_a_process_behind_is_done_when_it_exits() {
     let view = outcome(&home).await;
     assert_eq!((view.status.as_str(), view.output), ("completed", Some(json!({ "done": true }))));
     gone(&began(&mark).await).await;
-    assert_eq!(end(worker, "-INT").await, Some(0));
+    assert_eq!(end(worker, Signal::INT).await, Some(0));
     assert!(node.stop().await.success(), "{}", home.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_told_to_stop_lets_its_program_finish() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in [Signal::TERM, Signal::INT] {
         let home = Home::new();
         let mark = mark(&home);
         // It ends when it is told to, by a file that is there.
@@ -111,9 +111,9 @@ async fn a_worker_that_is_told_to_stop_lets_its_program_finish() {
             std::fs::write(mark.with_file_name("pid.go"), "").expect("written");
         };
         let (exit, ()) = tokio::join!(end(worker, signal), go);
-        assert_eq!(exit, Some(0), "{signal}");
+        assert_eq!(exit, Some(0), "{signal:?}");
         let view = ended(&home.client(), run.parse().expect("a run's id")).await;
-        assert_eq!(view.output, Some(json!("well")), "{signal}: {view:?}");
+        assert_eq!(view.output, Some(json!("well")), "{signal:?}: {view:?}");
         assert!(node.stop().await.success(), "{}", home.log());
     }
 }
@@ -127,7 +127,7 @@ async fn a_worker_that_is_told_to_stop_leaves_no_program_running() {
     let (node, worker) = with_worker(&home, &["--grace", "0"], &script).await;
     let run = home.program().run(["run", "start", "once"]).await.exits(0).word();
     let (program, child) = (began(&mark).await, began(&mark.with_file_name("pid.child")).await);
-    assert_eq!(end(worker, "-TERM").await, Some(130));
+    assert_eq!(end(worker, Signal::TERM).await, Some(130));
     assert!(!lives(&program), "the worker waits for its end");
     gone(&child).await;
     // The node was told, so another worker gets the step, and nobody waits for the first to come back.
@@ -136,6 +136,6 @@ async fn a_worker_that_is_told_to_stop_leaves_no_program_running() {
     assert_eq!(view.output, Some(json!("second")), "{view:?}");
     let told = home.program().run(["log", "cat", "--run", &run, "--kind", "attempt_failed", "--full"]).await.exits(0);
     told.says(&["worker_stopped"]);
-    assert_eq!(end(other, "-INT").await, Some(0));
+    assert_eq!(end(other, Signal::INT).await, Some(0));
     assert!(node.stop().await.success(), "{}", home.log());
 }

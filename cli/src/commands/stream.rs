@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use headwater_client::{
-    Cursor, Delivery, EndStatus, Event, Pending, Producer, ProducerOptions, StreamName, StreamStart, SubscribeOptions,
+    Code, Cursor, Delivery, EndStatus, Event, Offset, Pending, Producer, ProducerOptions, StreamName, StreamStart,
+    SubscribeOptions,
 };
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -201,8 +202,9 @@ pub(super) async fn print(
     until: Until,
     context: &Context,
 ) -> Result<Exit, Failure> {
+    let from = options.from;
     let mut events = context.client.subscribe_with(stream.clone(), options).await?;
-    let mut head = None;
+    let (mut head, mut refused, mut ended) = (None, false, false);
     let exit = loop {
         let delivery = tokio::select! {
             delivery = events.next() => delivery,
@@ -210,32 +212,62 @@ pub(super) async fn print(
         };
         let Some(delivery) = delivery else { break Exit::Done };
         match delivery? {
-            Delivery::Opened { head: end, .. } => head = Some(end),
+            Delivery::Opened { head: end, .. } => {
+                head = Some(end);
+                refused = until == Until::Head && is_refused(&stream, from, end, context).await;
+            }
             Delivery::Event(event) => show(&event, context)?,
             Delivery::Passed { .. } => {}
-            Delivery::Gap { reason, to, .. } => {
-                render::notice(format!("events are missing here ({reason}): on at {to}"));
+            Delivery::Gap { from, to, reason } => {
+                refused = false;
+                tell(
+                    context,
+                    &json!({ "gap": { "from": from, "to": to, "reason": reason } }),
+                    format!("events are missing here ({reason}): on at {to}"),
+                )?;
             }
             Delivery::Lost { reason } => render::notice(format!("connection lost ({reason}); connecting again")),
             Delivery::Resumed { cursor } => render::notice(format!("resumed at {cursor}")),
-            Delivery::End { status: EndStatus::Closed } => {
-                render::notice("the stream is closed: nothing will follow");
-                break Exit::Done;
-            }
             Delivery::End { status } => {
-                render::notice(format!("the stream has ended ({status:?})").to_lowercase());
+                let sentence = match status {
+                    EndStatus::Closed => "the stream is closed: nothing will follow",
+                    EndStatus::Deleted => "the stream was deleted",
+                    EndStatus::NotFound => "there is no such stream any more",
+                    EndStatus::Unsubscribed => "the node ended it",
+                };
+                tell(context, &json!({ "end": status }), sentence)?;
+                ended = true;
                 break Exit::Done;
             }
         }
-        let reached = events.cursor().zip(head).is_some_and(|(cursor, head)| cursor.next >= head);
+        let reached = !refused && events.cursor().zip(head).is_some_and(|(cursor, head)| cursor.next >= head);
         if until == Until::Head && reached {
             break Exit::Done;
         }
     };
-    if let Some(cursor) = events.cursor().filter(|_| !context.json) {
+    if let Some(cursor) = events.cursor().filter(|_| !context.json && !ended) {
         render::notice(format!("to go on: headwater stream tail {stream} --from {cursor}"));
     }
     Ok(exit)
+}
+
+/// What is no event: a line of JSON among the events, or a sentence beside them.
+fn tell(context: &Context, value: &serde_json::Value, sentence: impl Into<String>) -> Result<(), Failure> {
+    if context.json {
+        return render::json(value);
+    }
+    render::notice(sentence.into());
+    Ok(())
+}
+
+/// Whether a cursor at the head or behind it will be refused with a gap: a good one there is followed by nothing.
+async fn is_refused(stream: &StreamName, from: StreamStart, head: Offset, context: &Context) -> bool {
+    if !matches!(from, StreamStart::At(cursor) if cursor.next >= head) {
+        return false;
+    }
+    let read = context.client.read_stream(stream, from, false).await;
+    let code = read.err().and_then(|error| error.code());
+    matches!(code, Some(Code::OtherStream | Code::OtherHistory | Code::LogTruncated))
 }
 
 fn show(event: &Event, context: &Context) -> Result<(), Failure> {

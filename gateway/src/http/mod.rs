@@ -6,6 +6,7 @@ mod cross_origin;
 mod delivery;
 mod health;
 mod operator;
+mod path;
 mod pins;
 mod runs;
 mod socket;

@@ -1,6 +1,6 @@
 //! `/v1/pins/{reader}/{stream}`: a reader holds back what it has still to read from being dropped, up to a lag.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use types::{Code, Cursor, ProducerId, StreamName};
 
 use super::Shared;
 use super::body::read;
+use super::path::Path;
 use crate::auth;
 use crate::backend::{Backend, Pin};
 use crate::error::Problem;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use types::{Code, Cursor, IdempotencyKey, Payload, RunId, StreamName, TenantId};
 
 use super::Shared;
 use super::body::{answer, created, json, payload, payload_json, read};
+use super::path::Path;
 use super::workflows::info_json;
 use crate::auth;
 use crate::backend::{

@@ -1,6 +1,6 @@
 //! `/v1/workflows`: definitions, registered once and never changed.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use types::Code;
 
 use super::Shared;
 use super::body::{answer, created, media_type, read};
+use super::path::Path;
 use crate::auth;
 use crate::backend::{Backend, RegisterWorkflow, WorkflowInfo, WorkflowRef};
 use crate::error::Problem;

@@ -129,6 +129,9 @@ async fn a_run_is_signalled_and_cancelled() {
     }
     assert_eq!(get(at, &format!("/v1/runs/{other}")).await.status, 404);
     assert_eq!(get(at, "/v1/runs/x").await.problem(), "invalid_name");
+    for path in ["/v1/runs/%ff", "/v1/streams/%ff", "/v1/workflows/%ff/x"] {
+        assert_eq!(get(at, path).await.problem(), "invalid_name", "{path}");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use storage::{AppendBatch, Log, OpenReport, Options, RocksLog, StreamRead};
 use types::{Durability, History, Offset, PartitionCount, Position, StreamOrdinal};
 
@@ -119,8 +120,8 @@ impl Killed {
     /// Kills it, if nobody did, and gives the last answer for each partition.
     pub(crate) fn end(&mut self) -> [u64; 4] {
         // With all that it started: what a tracer traced lives on when the tracer dies.
-        let group = format!("-{}", self.child.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        // It may be gone.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         self.child.wait().expect("it is ours");
         self.reader.take().expect("it ends once").join().expect("it reads");
         self.so_far()

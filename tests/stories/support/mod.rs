@@ -9,11 +9,19 @@ use std::future::Future;
 use std::time::Duration;
 
 use headwater_client::{Code, Error, RunId, RunView, StreamName};
+use rustix::process::{Pid, kill_process};
 
 pub(crate) use chance::Chance;
 pub(crate) use http::{Answer, Http};
 pub(crate) use node::{Home, NodeProcess};
 pub(crate) use program::{Printed, Program, end};
+pub(crate) use rustix::process::Signal;
+
+/// Sends a process a signal.
+pub(crate) fn tell(pid: u32, signal: Signal) -> rustix::io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the id of a process");
+    kill_process(pid, signal)
+}
 
 /// Longer than anything takes on a busy machine. It ends a story that hangs; nothing is measured by it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::program::{self, Printed, Program};
-use super::soon;
+use super::{Signal, soon, tell};
 
 /// Where a node is and where it keeps things; the same before and after it is killed.
 #[derive(Debug)]
@@ -148,9 +148,7 @@ impl NodeProcess {
 
     /// SIGTERM: it drains and ends.
     pub(crate) async fn stop(mut self) -> ExitStatus {
-        let pid = self.pid().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill is there");
-        assert!(told.success(), "the node was gone before it was told to stop");
+        tell(self.pid(), Signal::TERM).expect("the node is not gone before it is told to stop");
         soon("the node to stop", self.child.wait()).await.expect("a child ends once")
     }
 

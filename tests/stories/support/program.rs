@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use super::soon;
+use super::{Signal, soon, tell};
 
 /// The binary, talking to one node.
 #[derive(Clone, Debug)]
@@ -60,11 +60,9 @@ impl Program {
     }
 }
 
-/// Sends a signal, such as `-TERM`, and waits for the end; `None`: the signal itself ended it.
-pub(crate) async fn end(mut child: Child, signal: &str) -> Option<i32> {
-    let pid = child.id().expect("it runs").to_string();
-    let told = Command::new("kill").args([signal, &pid]).status().await.expect("kill is there");
-    assert!(told.success(), "it was gone before");
+/// Sends a signal and waits for the end; `None`: the signal itself ended it.
+pub(crate) async fn end(mut child: Child, signal: Signal) -> Option<i32> {
+    tell(child.id().expect("it runs"), signal).expect("it was not gone before");
     soon("it to end", child.wait()).await.expect("a child ends once").code()
 }
 

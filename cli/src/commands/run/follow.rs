@@ -1,12 +1,17 @@
 //! Follows a run to its end: tokens as they come on standard output, everything else beside it.
 
-use headwater_client::{Delivery, Event, RunId, StreamName, StreamStart, Subscription};
+use std::time::Duration;
+
+use headwater_client::{Code, Cursor, Delivery, Error, Event, RunId, RunView, StreamName, StreamStart, Subscription};
 use serde_json::{Value, json};
 
 use super::super::{Context, interrupted};
 use super::list;
 use crate::exit::{Exit, Failure};
 use crate::render;
+
+/// Between two times that a node which is away is asked.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// What a person wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,22 +25,41 @@ pub(super) enum Show {
 pub(super) async fn to_the_end(run: RunId, show: Show, context: &Context) -> Result<Exit, Failure> {
     let mut events = context.client.subscribe(StreamName::of_run(run), StreamStart::Begin).await?;
     let mut page = Page { show, json: context.json, in_text: false, text_attempt: None };
-    tokio::select! {
-        followed = follow(&mut events, &mut page) => followed?,
+    let view = tokio::select! {
+        view = async {
+            follow(&mut events, &mut page).await?;
+            last_view(run, &mut page, context).await
+        } => view?,
         () = interrupted() => {
             page.end_text()?;
             render::notice(format!("the run goes on; `headwater run events {run} --follow` picks it up again"));
             return Ok(Exit::Interrupted);
         }
+    };
+    outcome(&view, show, context)
+}
+
+/// The run that has ended, from a node that may just be away.
+async fn last_view(run: RunId, page: &mut Page, context: &Context) -> Result<RunView, Failure> {
+    let mut told = false;
+    loop {
+        match context.client.run(run).await {
+            Err(error @ (Error::Unreachable { .. } | Error::Unanswered { .. })) => {
+                if !std::mem::replace(&mut told, true) {
+                    page.say(&format!("the run has ended; its outcome is asked for again ({error})"))?;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            view => return Ok(view?),
+        }
     }
-    outcome(run, show, context).await
 }
 
 async fn follow(events: &mut Subscription, page: &mut Page) -> Result<(), Failure> {
     while let Some(delivery) = events.next().await {
         match delivery? {
             Delivery::Event(event) => page.event(&event)?,
-            Delivery::Gap { reason, .. } => page.say(&format!("events are missing here ({reason})"))?,
+            Delivery::Gap { from, to, reason } => page.gap(from, to, reason)?,
             Delivery::Lost { reason } => page.say(&format!("connection lost ({reason}); connecting again"))?,
             Delivery::Resumed { cursor } => page.say(&format!("resumed at {cursor}"))?,
             Delivery::End { .. } => return page.end_text(),
@@ -78,6 +102,14 @@ impl Page {
         }
     }
 
+    /// A line of JSON among the events, or a sentence.
+    fn gap(&mut self, from: Option<Cursor>, to: Cursor, reason: Code) -> Result<(), Failure> {
+        if self.json && self.show == Show::Everything {
+            return render::json(&json!({ "gap": { "from": from, "to": to, "reason": reason } }));
+        }
+        self.say(&format!("events are missing here ({reason})"))
+    }
+
     fn say(&mut self, sentence: &str) -> Result<(), Failure> {
         if self.show == Show::Everything && !self.json {
             self.end_text()?;
@@ -109,7 +141,6 @@ fn describe(kind: &str, data: &Value) -> Option<String> {
     let failure = || data.pointer("/failure/message").and_then(Value::as_str).unwrap_or("no reason given").to_owned();
     match kind {
         "step_scheduled" => Some(format!("→ {} ({})", text("path"), text("function"))),
-        "attempt_failed" => Some(format!("attempt {} failed: {}; it is tried again", text("attempt"), failure())),
         "attempt_superseded" => Some("another attempt took over: its text begins anew".to_owned()),
         "step_failed" => Some(format!("the step failed: {}", failure())),
         "timer_started" => Some("waiting".to_owned()),
@@ -121,34 +152,22 @@ fn describe(kind: &str, data: &Value) -> Option<String> {
 
 /// An event as the wire has it.
 pub(in crate::commands) fn event_json(event: &Event) -> Value {
-    let mut out = json!({ "offset": event.offset, "time": event.time, "type": event.kind });
-    if let Some(source) = event.source {
-        out["step"] = source.step.into();
-        out["attempt"] = source.attempt.into();
-        out["seq"] = source.seq.into();
-    }
-    match &event.payload.content_type {
-        None => out["data"] = serde_json::from_slice(&event.payload.data).unwrap_or(Value::Null),
-        Some(content_type) => {
-            out["content_type"] = content_type.as_str().into();
-            out["text"] = String::from_utf8_lossy(&event.payload.data).into();
-        }
-    }
-    out
+    let mut text = Vec::new();
+    event.encode_json(&mut text);
+    serde_json::from_slice(&text).expect("the wire's events are JSON")
 }
 
-async fn outcome(run: RunId, show: Show, context: &Context) -> Result<Exit, Failure> {
-    let view = context.client.run(run).await?;
+fn outcome(view: &RunView, show: Show, context: &Context) -> Result<Exit, Failure> {
     let exit = if view.status == "completed" { Exit::Done } else { Exit::Failed };
     if context.json {
-        render::json(&view)?;
+        render::json(view)?;
         return Ok(exit);
     }
     let pretty = |value: &Value| serde_json::to_string_pretty(value).expect("JSON is JSON");
     match (&view.output, &view.error) {
         (_, Some(error)) => {
             return Err(Failure::new(exit, format!("the run {}: {}", view.status, list::reason(error)))
-                .advise(format!("`headwater run show {run}` has the whole error")));
+                .advise(format!("`headwater run show {}` has the whole error", view.run)));
         }
         (Some(output), None) if show == Show::Outcome => render::line(pretty(output))?,
         (Some(output), None) => render::notice(format!("{} with {}", view.status, pretty(output))),

@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use super::*;
@@ -126,8 +127,8 @@ async fn what_left_the_programs_group_is_not_listened_to() {
         mark.display()
     );
     let (chunks, output) = run(&script, pending()).await;
-    let killed = std::process::Command::new("kill").args(["-9", &chunks[0]]).status().expect("kill is there");
-    assert!(killed.success(), "it is nobody's business here, and lives on");
+    let left = chunks[0].parse().ok().and_then(Pid::from_raw).expect("the shell said which one it is");
+    assert_eq!(kill_process(left, Signal::KILL), Ok(()), "it is nobody's business here, and lives on");
     assert_eq!(output.expect("an output"), "7");
 }
 

@@ -6,7 +6,7 @@ mod names;
 mod read;
 mod write;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -14,6 +14,7 @@ use types::{Code, StreamName};
 
 pub(super) use self::messages::one_json;
 use super::Shared;
+use super::path::Path;
 use crate::auth;
 use crate::backend::{Backend, StreamInfo};
 use crate::error::Problem;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use crate::backend::{Backend, Read, ReadReply, StreamInfo};
 use crate::error::Problem;
 use crate::gateway::Gateway;
 use crate::http::Shared;
+use crate::http::path::Path;
 use crate::limits::millis;
 use crate::recourse::resume_at;
 use crate::resume::{self, Plan};

@@ -1,6 +1,6 @@
 //! PUT and POST: create, append, close.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, LOCATION};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
@@ -15,6 +15,7 @@ use crate::error::Problem;
 use crate::gateway::Gateway;
 use crate::http::Shared;
 use crate::http::body::{JSON, media_type, read};
+use crate::http::path::Path;
 use crate::limits::LARGEST_NUMBER;
 use crate::resume;
 
