@@ -74,6 +74,7 @@ struct Doubted {
     ahead: Option<Entry>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum InBlock {
     Entry(DoubtedEntry),
     /// A damaged key was another one, somewhere in here.
@@ -97,6 +98,42 @@ impl InBlock {
             Self::Gap { last, .. } => last,
         }
     }
+}
+
+/// What is to be thought of an entry of a damaged block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Good,
+    /// Its value, or the deletion, may be damaged.
+    Doubtful,
+    /// Its key may be another one.
+    OfAnotherKey,
+}
+
+/// A damaged block from `at` until `until`. Damage in a value spoils one entry. In a key, it may spoil those that share its
+/// beginning, and where they stood nobody knows but between two that are good.
+fn laid_out(entries: Vec<(Standing, DoubtedEntry)>, at: &[u8], until: &[u8]) -> VecDeque<InBlock> {
+    let (mut block, mut from, mut doubtful) = (VecDeque::new(), at.to_vec(), Vec::new());
+    let mut is_gap = false;
+    for (standing, entry) in entries {
+        let is_within = &entry.key[..] < until;
+        match standing {
+            Standing::Good if !is_within => break,
+            Standing::Good => {
+                close(&mut block, (&from, &entry.key), &mut doubtful, std::mem::take(&mut is_gap));
+                from = behind(&entry.key);
+                block.push_back(InBlock::Entry(entry));
+            }
+            Standing::Doubtful | Standing::OfAnotherKey => {
+                is_gap |= standing == Standing::OfAnotherKey;
+                if is_within {
+                    doubtful.push(entry);
+                }
+            }
+        }
+    }
+    close(&mut block, (&from, until), &mut doubtful, is_gap);
+    block
 }
 
 /// Adds what stands between two good entries: a gap, or what it is.
@@ -159,45 +196,37 @@ impl<'a, T> DamageWalk<'a, T> {
     /// Looks into the block that the store refuses; `false` where that says nothing.
     fn doubts(&mut self, what: &str) -> bool {
         let Some(DoubtedBlock { entries, is_plain }) = self.store.doubted_block(what) else { return false };
-        let Some(last) = entries.last().map(|entry| entry.key.clone()) else { return false };
-        // The store comes to a block also between its keys and the next one's. If there is no other damage, that goes with it.
-        let sought = self.end_of_damage();
-        let at_its_end = self.store.scan(self.family, &sought.bad, &self.until, 0).next();
-        let is_alone = sought.until > last && matches!(at_its_end, Err(StoreError::Corrupt(other)) if other == what);
-        if !is_alone && last < self.at {
-            return false;
-        }
-        let until = if is_alone { sought.until } else { behind(&last).min(self.until.clone()) };
+        let Some(until) = entries.last().and_then(|last| self.doubted_until(&last.key, what)) else { return false };
         let bad = entries.iter().filter(|entry| self.is_bad(entry)).count();
         let is_found = is_plain && bad == 1;
-        let (mut block, mut from, mut doubtful) = (VecDeque::new(), self.at.clone(), Vec::new());
-        let mut is_gap = false;
-        for entry in entries {
-            // Damage in a value spoils one. In a key, it may spoil those that share its beginning, and where they stood
-            // nobody knows but between two that are good.
-            let is_good = entry.value.is_some() && !self.is_bad(&entry);
-            if is_good && entry.key >= until {
-                break;
-            }
-            if is_good {
-                close(&mut block, (&from, &entry.key), &mut doubtful, std::mem::take(&mut is_gap));
-                from = behind(&entry.key);
-                block.push_back(InBlock::Entry(entry));
-                continue;
-            }
-            is_gap |= if entry.value.is_some() {
-                bad > 1 || self.is_of_another_key(&entry, what)
-            } else {
-                !is_found && self.store.get(self.family, &entry.key) == Ok(None)
-            };
-            if entry.key < until {
-                doubtful.push(entry);
-            }
-        }
-        close(&mut block, (&from, &until), &mut doubtful, is_gap);
+        let standing = |entry| (self.standing(&entry, (bad, is_found), what), entry);
+        let block = laid_out(entries.into_iter().map(standing).collect(), &self.at, &until);
         self.scan = self.store.scan_unchecked(self.family, &self.at, &until);
         self.doubted = Some(Doubted { what: what.to_owned(), until, block, is_found, ahead: None });
         true
+    }
+
+    /// Where a damaged block ends whose last key this is; `None` where the walk is past it, and it is not what the store refuses.
+    /// The store comes to a block also between its keys and the next one's. If there is no other damage, that goes with it.
+    fn doubted_until(&self, last: &[u8], what: &str) -> Option<Vec<u8>> {
+        let sought = self.end_of_damage();
+        let at_its_end = self.store.scan(self.family, &sought.bad, &self.until, 0).next();
+        let is_alone =
+            &sought.until[..] > last && matches!(at_its_end, Err(StoreError::Corrupt(other)) if other == what);
+        if is_alone {
+            return Some(sought.until);
+        }
+        (last >= &self.at[..]).then(|| behind(last).min(self.until.clone()))
+    }
+
+    /// What is to be thought of an entry of a block with so many bad values.
+    fn standing(&self, entry: &DoubtedEntry, (bad, is_found): (usize, bool), what: &str) -> Standing {
+        let is_of_another_key = match &entry.value {
+            Some(_) if !self.is_bad(entry) => return Standing::Good,
+            Some(_) => bad > 1 || self.is_of_another_key(entry, what),
+            None => !is_found && self.store.get(self.family, &entry.key) == Ok(None),
+        };
+        if is_of_another_key { Standing::OfAnotherKey } else { Standing::Doubtful }
     }
 
     fn is_bad(&self, entry: &DoubtedEntry) -> bool {
@@ -426,6 +455,27 @@ mod tests {
         check(&[0], &[255; 20]);
         let all = end_of_damage(&key(&[9]), &[0, 0, 0, 1, 3], &|at| at >= &[0, 0, 0, 1, 3][..]);
         assert_eq!(all.until, [0, 0, 0, 1, 3]);
+    }
+
+    #[test]
+    fn a_key_that_may_be_another_one_leaves_a_gap_between_two_that_are_good() {
+        use Standing::{Doubtful, Good, OfAnotherKey};
+        let entry = |key: &str| DoubtedEntry { key: key.into(), value: Some(Bytes::new()) };
+        let check = |block: &[(Standing, &str)], expect: &[InBlock]| {
+            let block = block.iter().map(|(standing, key)| (*standing, entry(key))).collect();
+            assert_eq!(laid_out(block, b"a", b"g"), expect);
+        };
+        let is = |key: &str| InBlock::Entry(entry(key));
+        let gap = |first: &[u8], next: &[u8]| InBlock::Gap { first: first.to_vec(), last: before(next) };
+        check(&[(Good, "b"), (Doubtful, "c"), (Good, "d")], &[is("b"), is("c"), is("d")]);
+        check(
+            &[(Good, "b"), (Doubtful, "bb"), (OfAnotherKey, "c"), (Good, "d")],
+            &[is("b"), gap(b"b\0", b"d"), is("d")],
+        );
+        check(&[(OfAnotherKey, "b"), (Good, "c")], &[gap(b"a", b"c"), is("c")]);
+        check(&[(Good, "b"), (OfAnotherKey, "c")], &[is("b"), gap(b"b\0", b"g")]);
+        check(&[(Good, "b"), (Doubtful, "h"), (Good, "i")], &[is("b")]);
+        check(&[(Good, "b"), (OfAnotherKey, "h")], &[is("b"), gap(b"b\0", b"g")]);
     }
 
     proptest! {
