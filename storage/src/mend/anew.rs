@@ -147,7 +147,7 @@ fn make(directory: &DataDirectory, store: &RocksStore, table: &Table, stop: Stop
     let mut others = store.tables(family)?;
     others.retain(|other| other.name != table.name);
     clear_beside(directory)?;
-    let others = store.of_tables(&beside(directory), &others)?;
+    let others = store.of_tables(&beside(directory), family, &others)?;
     stop("set apart")?;
     let filling = Filling { directory, store, others: &others, copy: &copy, table, bytes };
     let mut damaged = vec![table.name.clone()];

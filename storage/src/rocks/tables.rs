@@ -95,8 +95,10 @@ impl RocksStore {
         Ok(of_family.map(table).collect())
     }
 
-    /// A store at `folder`, where nothing is, of some tables of this one: hard links, put together by RocksDB's own repair.
-    pub(crate) fn of_tables(&self, folder: &Path, tables: &[Table]) -> Result<Self, StoreError> {
+    /// A store at `folder`, where nothing is, of some tables of one family of this one: hard links, put together by RocksDB's
+    /// own repair. That passes tables by which were taken in, since nothing in them says whose they are; so they are taken in once
+    /// more, above the others: only of the log and the index are there any, whose values are held against each other anyway.
+    pub(crate) fn of_tables(&self, folder: &Path, family: Family, tables: &[Table]) -> Result<Self, StoreError> {
         let io = |error: std::io::Error| StoreError::Io(error.to_string());
         std::fs::create_dir(folder).map_err(io)?;
         for table in tables {
@@ -110,7 +112,18 @@ impl RocksStore {
         }
         let families = super::families_with(usize::MAX, |options| options.set_disable_auto_compactions(true));
         let opened = families.and_then(|families| rocksdb::DB::open_cf_descriptors(&options, folder, families));
-        opened.map(Self::over).map_err(|error| store_error(&error))
+        let opened = opened.map(Self::over).map_err(|error| store_error(&error))?;
+        let repaired = opened.tables(family)?;
+        for table in tables.iter().filter(|table| !repaired.iter().any(|other| other.name == table.name)) {
+            let again = folder.join(format!("again-{}", table.name));
+            std::fs::hard_link(self.database.path().join(&table.name), &again).map_err(io)?;
+            if let Err(error) = opened.take_in(family, std::slice::from_ref(&again)) {
+                // What is missing because of it is met where it is looked for.
+                tracing::error!(table = table.name, %error, "a table cannot be read apart from the others");
+            }
+            std::fs::remove_file(again).map_err(io)?;
+        }
+        Ok(opened)
     }
 
     /// From its return on nothing rewrites the family's tables, until `resume_compaction`.
