@@ -289,6 +289,11 @@ impl Partition {
         self.next_position
     }
 
+    /// The ordinal that the next stream or run gets: no row has it, or a higher one.
+    pub const fn next_ordinal(&self) -> StreamOrdinal {
+        self.next_ordinal
+    }
+
     /// Rows that memory is ahead of: `None` means the row goes. They are clean afterwards, so the caller must write
     /// them with, or after, the events they reflect.
     pub fn take_dirty(&mut self) -> Vec<(RowName, Option<RowImage>)> {

@@ -108,8 +108,10 @@ fn load_kind(
                 },
                 Met::Damaged { id, what } => (id, what),
                 Met::Unreadable { what, .. } => {
-                    tracing::error!(partition = %id, ?kind, what, "rows cannot be read; the log says which they are");
-                    unreadable = true;
+                    // There may be such a place between any two rows.
+                    if !std::mem::replace(&mut unreadable, true) {
+                        tracing::error!(partition = %id, ?kind, what, "rows cannot be read; the log says which they are");
+                    }
                     continue;
                 }
             };
@@ -237,12 +239,12 @@ impl Folding<'_> {
     fn fold_one(&mut self, partition: &mut Partition, stored: &StoredRecord) -> Result<(), LaneError> {
         let placed = Placed { position: stored.position, time: stored.record.time };
         if !self.passes(partition, stored) {
-            match fold_one(self.id, partition, self.rows, stored) {
+            match fold_one(self.id, partition, self.rows, stored, !self.again) {
                 Err(LaneError::Row { .. }) => self.mend(partition, stored)?,
                 folded => return folded.map(drop),
             }
             if !self.passes(partition, stored) {
-                return fold_one(self.id, partition, self.rows, stored).map(drop);
+                return fold_one(self.id, partition, self.rows, stored, !self.again).map(drop);
             }
         }
         if let Err(stored::StoredError::UnknownRun(ordinal)) = read(partition, stored) {
@@ -349,14 +351,16 @@ impl Folding<'_> {
     }
 }
 
-/// Applies one record of the log to the state; its effects are derived from the state later.
+/// Applies one record of the log to the state; its effects are derived from the state later. `counted`: the partition's next
+/// ordinal is the one that it had there.
 pub(crate) fn fold_one(
     id: PartitionId,
     partition: &mut Partition,
     rows: &dyn Rows,
     stored: &StoredRecord,
+    counted: bool,
 ) -> Result<engine::Event, LaneError> {
-    fetch_stream(id, partition, stored.record.stream, rows)?;
+    fetch_stream(id, partition, stored.record.stream, rows, counted)?;
     let event = read(partition, stored).map_err(|error| unfoldable(id, stored, &error))?;
     if let engine::Event::Run { run, .. } = &event
         && let Some(Need::Row(name)) = partition.needs_to_move(*run)
@@ -364,7 +368,7 @@ pub(crate) fn fold_one(
         fetch_row(id, partition, &name, rows)?;
     }
     if let Some(ordinal) = event.touches() {
-        fetch_stream(id, partition, ordinal, rows)?;
+        fetch_stream(id, partition, ordinal, rows, counted)?;
     }
     check(id, partition, stored, &event)?;
     let placed = Placed { position: stored.position, time: stored.record.time };
@@ -372,13 +376,18 @@ pub(crate) fn fold_one(
     Ok(event)
 }
 
-/// A stream that is not in memory is found in two steps: its name, then its row.
+/// A stream that is not in memory is found in two steps: its name, then its row. One whose ordinal was not given yet has
+/// none, also where nobody can read which rows there are: the event at hand gives it.
 fn fetch_stream(
     id: PartitionId,
     partition: &mut Partition,
     ordinal: StreamOrdinal,
     rows: &dyn Rows,
+    counted: bool,
 ) -> Result<(), LaneError> {
+    if counted && ordinal >= partition.next_ordinal() {
+        return Ok(());
+    }
     for _ in 0..2 {
         for need in partition.needs_to_fold(ordinal) {
             if let Need::Row(name) = need {

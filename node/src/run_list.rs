@@ -22,11 +22,33 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    fn id(&self) -> RunId {
+    /// The first run that it may be of.
+    fn first(&self) -> RunId {
+        match self {
+            Self::Run(info) => info.run,
+            Self::Damaged(damaged) => damaged.run,
+        }
+    }
+
+    fn last(&self) -> RunId {
         match self {
             Self::Run(info) => info.run,
             Self::Damaged(damaged) => damaged.through.unwrap_or(damaged.run),
         }
+    }
+
+    /// What of it is not behind `until`; the next page finds the rest. `None` for `until`: all of it.
+    fn cut(mut self, until: Option<RunId>) -> Option<Self> {
+        let Some(until) = until else { return Some(self) };
+        if newest_first(self.first()) > newest_first(until) {
+            return None;
+        }
+        if newest_first(self.last()) > newest_first(until)
+            && let Self::Damaged(damaged) = &mut self
+        {
+            damaged.through = Some(until);
+        }
+        Some(self)
     }
 
     /// What its values take in an answer.
@@ -105,20 +127,28 @@ pub(crate) fn join(parts: Vec<Found>, limit: usize, most_bytes: usize) -> RunPag
 fn merge(parts: Vec<Found>, limit: usize, most_bytes: usize) -> Found {
     let until = parts.iter().filter_map(|part| part.until).min_by_key(|run| newest_first(*run));
     let unreadable = parts.iter().map(|part| part.unreadable).sum();
-    let seen = |entry: &Entry| until.is_none_or(|until| newest_first(entry.id()) <= newest_first(until));
-    let mut entries: Vec<_> = parts.into_iter().flat_map(|part| part.entries).filter(seen).collect();
-    entries.sort_by_key(|entry| newest_first(entry.id()));
+    let entries = parts.into_iter().flat_map(|part| part.entries);
+    let mut entries: Vec<_> = entries.filter_map(|entry| entry.cut(until)).collect();
+    entries.sort_by_key(|entry| newest_first(entry.first()));
     let mut bytes = 0;
     let full = |entry: &Entry| {
         let before = bytes;
         bytes += entry.bytes();
         before >= most_bytes
     };
-    let kept = entries.iter().position(full).unwrap_or(entries.len()).min(limit);
-    let cut = kept < entries.len();
+    let mut kept = entries.iter().position(full).unwrap_or(entries.len()).min(limit);
+    // Two that begin alike are on one page, since the next begins behind both.
+    while kept > 0 && kept < entries.len() && entries[kept].first() == entries[kept - 1].first() {
+        kept += 1;
+    }
+    let Some(next) = entries.get(kept).map(Entry::first) else { return Found { entries, unreadable, until } };
     entries.truncate(kept);
-    let until = if cut { entries.last().map(Entry::id) } else { until };
-    Found { entries, unreadable, until }
+    // A place that cannot be read may reach over runs that follow it, which come with the next page.
+    let until = entries.last().map(|last| match before(next) {
+        Some(before) if newest_first(before) < newest_first(last.last()) => before,
+        Some(_) | None => last.last(),
+    });
+    Found { entries: entries.into_iter().filter_map(|entry| entry.cut(until)).collect(), unreadable, until }
 }
 
 /// What a run's values take in an answer.
@@ -184,9 +214,11 @@ impl<'f> Looking<'f> {
         what: String,
         known: &dyn Fn(RunId) -> bool,
     ) -> (RunId, usize, Option<Entry>) {
-        let (run, through) = (nearest_run(first), last.map(nearest_run));
-        if through.is_none() && known(run) {
-            return (run, 0, None);
+        let through = last.map(last_run);
+        let run = if last.is_some() { first_run(first) } else { last_run(first) };
+        let is_nobody = through.is_some_and(|through| newest_first(run) > newest_first(through));
+        if is_nobody || (through.is_none() && known(run)) {
+            return (through.unwrap_or(run), 0, None);
         }
         self.found.unreadable += 1;
         let damaged = DamagedRun { run, through, open: kind == RowKind::OpenRun, what };
@@ -208,15 +240,57 @@ impl<'f> Looking<'f> {
     }
 }
 
-/// The run whose id these bytes are, or would be if they were as many as one has.
-fn nearest_run(id: &[u8]) -> RunId {
-    let mut whole = [0; 20];
+/// Bytes of a run's id, in the order of rows.
+const ID_BYTES: usize = 20;
+
+/// The last run whose id is not behind these bytes: the one that they are, if they are as many as one has.
+fn last_run(id: &[u8]) -> RunId {
+    let mut whole = [0; ID_BYTES];
     let known = id.len().min(whole.len());
     whole[..known].copy_from_slice(&id[..known]);
-    match stored::row_name(RowKind::ClosedRun as u8, &whole) {
+    let run = run_of(&whole);
+    if id.len() < ID_BYTES { before(run).unwrap_or(run) } else { run }
+}
+
+/// The first run whose id is not before these bytes. What is longer than an id is behind it.
+fn first_run(id: &[u8]) -> RunId {
+    let run = last_run(id);
+    if id.len() == ID_BYTES { run } else { behind(run).unwrap_or(run) }
+}
+
+fn run_of(id: &[u8; ID_BYTES]) -> RunId {
+    match stored::row_name(RowKind::ClosedRun as u8, id) {
         Ok(RowName::ClosedRun(run)) => run,
         Ok(_) | Err(_) => unreachable!("20 bytes are a run's id"),
     }
+}
+
+fn id_of(run: RunId) -> [u8; ID_BYTES] {
+    stored::row_key(&RowName::ClosedRun(run)).1.try_into().expect("20 bytes are a run's id")
+}
+
+/// The id right behind this one; `None`: there is none.
+fn behind(run: RunId) -> Option<RunId> {
+    let mut id = id_of(run);
+    for byte in id.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            return Some(run_of(&id));
+        }
+    }
+    None
+}
+
+/// The id right before this one; `None`: there is none.
+fn before(run: RunId) -> Option<RunId> {
+    let mut id = id_of(run);
+    for byte in id.iter_mut().rev() {
+        *byte = byte.wrapping_sub(1);
+        if *byte != u8::MAX {
+            return Some(run_of(&id));
+        }
+    }
+    None
 }
 
 /// Runs whose state is lost: known by name.
@@ -261,4 +335,64 @@ fn passes(run: &Run, tenant: &TenantId, filter: &ListRuns) -> bool {
 /// What pages sort by: the order of a row's id.
 pub(crate) fn newest_first(run: RunId) -> (u128, u32) {
     (!run.ulid(), run.routing_hash().bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn run(number: u8) -> RunId {
+        let mut id = [7; ID_BYTES];
+        id[ID_BYTES - 1] = number;
+        run_of(&id)
+    }
+
+    /// What a search of one partition finds behind `after`: places that cannot be read, from the first run to the last.
+    fn found(places: &[(u8, u8)], after: Option<u8>, limit: usize) -> Found {
+        let begin = after.map_or(0, |after| after + 1);
+        let left = places.iter().filter(|(_, last)| *last >= begin).map(|(first, last)| ((*first).max(begin), *last));
+        let left: Vec<_> = left.take(limit).collect();
+        let until = left.get(limit - 1).map(|(_, last)| run(*last));
+        let entry = |(first, last): (u8, u8)| {
+            let through = (first != last).then(|| run(last));
+            Entry::Damaged(DamagedRun { run: run(first), through, open: false, what: "damaged".to_owned() })
+        };
+        Found { entries: left.into_iter().map(entry).collect(), unreadable: 0, until }
+    }
+
+    #[test]
+    fn whatever_the_pages_all_that_cannot_be_read_is_named() {
+        let parts: [&[(u8, u8)]; 3] =
+            [&[(3, 90), (95, 95), (100, 140)], &[(1, 1), (5, 5), (50, 60), (99, 101)], &[(5, 5), (7, 7), (139, 200)]];
+        let places = || parts.iter().copied().flatten();
+        let expected: BTreeSet<u8> = places().flat_map(|(first, last)| *first..=*last).collect();
+        for limit in 1..12 {
+            let (mut named, mut after, mut pages) = (BTreeSet::new(), None, 0);
+            loop {
+                let found = parts.iter().map(|places| found(places, after, limit)).collect();
+                let page = merge(found, limit, usize::MAX);
+                for entry in &page.entries {
+                    let [first, last] = [entry.first(), entry.last()].map(|run| id_of(run)[ID_BYTES - 1]);
+                    assert!(after.is_none_or(|after| first > after), "page {pages} of {limit} goes back");
+                    named.extend(first..=last);
+                }
+                let Some(until) = page.until else { break };
+                after = Some(id_of(until)[ID_BYTES - 1]);
+                pages += 1;
+                assert!(pages < 250, "pages of {limit} never end");
+            }
+            assert_eq!(named, expected, "pages of {limit}");
+        }
+    }
+
+    #[test]
+    fn a_place_between_two_ids_is_of_nobody() {
+        let id = id_of(run(9));
+        let (first, last) = ([&id[..], &[0]].concat(), [&id[..], &[u8::MAX]].concat());
+        assert_eq!((first_run(&first), last_run(&last)), (run(10), run(9)));
+        assert_eq!((first_run(&id), last_run(&id)), (run(9), run(9)));
+        assert_eq!(last_run(&id[..ID_BYTES - 1]), before(run(0)).expect("not the first of all"));
+    }
 }

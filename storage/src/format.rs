@@ -20,6 +20,8 @@ pub(crate) const FORMAT: u32 = 2;
 /// The first version of headwater that reads it.
 const NEEDS: &str = "0.2.0";
 
+/// A store that was mended, before it takes the other one's place.
+pub(crate) const MADE_FOLDER: &str = "log.made";
 const FORMAT_FILE: &str = "FORMAT";
 /// There only while a directory is being made.
 const UNFINISHED_FILE: &str = "FORMAT.new";
@@ -139,8 +141,18 @@ impl DataDirectory {
         Err(OpenError::NotADataDirectory { path: self.path.clone(), what })
     }
 
-    /// Looks at `FORMAT` and at what else is there.
+    /// As `look`, for who changes nothing: a store that a start has to bring to its place first is not there.
     pub(crate) fn find(&self) -> Result<Found, OpenError> {
+        let found = self.look()?;
+        if found == Found::Existing && !self.log().exists() && self.path.join(MADE_FOLDER).exists() {
+            let what = "a mend was cut short just before its end: start the node once, which finishes it".to_owned();
+            return Err(OpenError::Damaged { place: self.path.display().to_string(), what });
+        }
+        Ok(found)
+    }
+
+    /// Looks at `FORMAT` and at what else is there.
+    pub(crate) fn look(&self) -> Result<Found, OpenError> {
         match fs::read_to_string(self.format()) {
             Ok(text) => self.check(&text).map(|_| Found::Existing),
             Err(error) if error.kind() == ErrorKind::NotFound => self.find_without_format(),

@@ -157,7 +157,7 @@ impl RocksLog {
         let lock = directory.lock()?;
         let space = Arc::new(Space::new(path, options.reserve));
         space.make_room().map_err(|error| io_error(path, &error))?;
-        let created = directory.find()? == Found::New;
+        let created = directory.look()? == Found::New;
         if created {
             create(&directory, options)?;
         }

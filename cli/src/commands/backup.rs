@@ -88,10 +88,26 @@ async fn create(Create { target, data, copy }: Create, context: &Context) -> Res
     render::notice(format!(
         "a log of {positions} positions in {files} files, {size}, {copied} of it new; {elapsed_ms} ms"
     ));
-    if let Some(warning) = warning(*quarantined) {
+    warn(warning(*quarantined));
+    Ok(Exit::Done)
+}
+
+fn warn(warning: Option<String>) {
+    if let Some(warning) = warning {
         render::notice(warning);
     }
-    Ok(Exit::Done)
+}
+
+/// Which state a backup cannot bring back. `places`: rows, or ranges of them.
+fn warning_of_rows(places: u64) -> Option<String> {
+    let rows = match places {
+        0 => return None,
+        1 => "rows of state cannot be read in 1 place".to_owned(),
+        more => format!("rows of state cannot be read in {more} places"),
+    };
+    let advice =
+        "a node makes them again from the log or says `damaged` to who asks for one; `headwater log verify` lists them";
+    Some(format!("warning: {rows}, in this backup too: {advice}"))
 }
 
 /// What a backup cannot bring back.
@@ -140,6 +156,7 @@ fn verify(backup: &Path, json: bool) -> Result<Exit, Failure> {
         render::json(&json!({
             "sound": true, "path": path.display().to_string(), "made": made, "files": files, "bytes": bytes,
             "partitions": log.partitions, "records": log.records, "quarantined": log.quarantined,
+            "damaged_rows": log.of_rows,
         }))?;
         return Ok(Exit::Done);
     }
@@ -147,30 +164,28 @@ fn verify(backup: &Path, json: bool) -> Result<Exit, Failure> {
     render::line(format!("{}: {records} records in {files} files, {size}, made {made}", path.display()))?;
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
     render::line(render::paint(Style::Green, "sound", terminal))?;
-    if let Some(warning) = warning(log.quarantined) {
-        render::notice(warning);
-    }
+    warn(warning(log.quarantined));
+    warn(warning_of_rows(log.of_rows));
     Ok(Exit::Done)
 }
 
 fn restore(Restore { backup, into }: &Restore, json: bool) -> Result<Exit, Failure> {
     let seed = node::inspect::random_seed();
     let restored = watched(|on_step| storage::restore(backup, into, seed, on_step)).map_err(|error| failure(&error))?;
-    let storage::Restored { backup, directory, made, positions, bytes, quarantined, .. } = restored;
+    let storage::Restored { backup, directory, made, positions, bytes, quarantined, damaged_rows, .. } = restored;
     let (backup, directory) = (backup.display().to_string(), directory.display().to_string());
     if json {
         let answer = json!({
             "directory": directory, "backup": backup, "made": made, "positions": positions, "bytes": bytes,
-            "quarantined": quarantined,
+            "quarantined": quarantined, "damaged_rows": damaged_rows,
         });
         render::json(&answer)?;
         return Ok(Exit::Done);
     }
     render::line(&directory)?;
     render::notice(format!("a log of {positions} positions as of {made}, from {backup}; a new history begins"));
-    if let Some(warning) = warning(quarantined) {
-        render::notice(warning);
-    }
+    warn(warning(quarantined));
+    warn(warning_of_rows(damaged_rows));
     render::notice(format!("start it with `headwater serve --data {directory}`"));
     Ok(Exit::Done)
 }

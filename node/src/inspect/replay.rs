@@ -142,7 +142,7 @@ fn replay_partition(
                     .observe(&partition, &event, stored.record.cause, position, time, program)
                     .map_err(&diverged)?;
             }
-            recovery::fold_one(id, &mut partition, &NoRows, stored)?;
+            recovery::fold_one(id, &mut partition, &NoRows, stored, true)?;
         }
     }
     progress(id, end, end);

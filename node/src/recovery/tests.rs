@@ -293,3 +293,41 @@ fn large_rows_are_read_a_few_at_a_time_and_small_ones_many() {
     assert_eq!(next_page(64, &page(64, limits::ROW_BYTES_PER_SCAN / 64)), 32);
     assert_eq!(next_page(least, &page(least, limits::ROW_BYTES_PER_SCAN)), least);
 }
+
+/// Rows of which nobody can tell how many there were: what is there is read, what is not there is not known.
+#[derive(Debug)]
+struct Marked<'a>(&'a MemoryLog);
+
+impl Rows for Marked<'_> {
+    fn get(&self, partition: PartitionId, key: &RowKey) -> Result<Option<storage::Row>, ReadError> {
+        let found = self.0.get(partition, key)?;
+        if found.is_none() && key.kind == RowKind::StreamName {
+            let what = "the table that may have held it was damaged".to_owned();
+            return Err(ReadError::Corrupt { partition, position: Position::ZERO, what });
+        }
+        Ok(found)
+    }
+
+    fn scan(
+        &self,
+        partition: PartitionId,
+        kind: RowKind,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, storage::Row)>, ReadError> {
+        self.0.scan(partition, kind, after, limit)
+    }
+}
+
+#[test]
+fn what_began_behind_the_rows_is_not_taken_for_lost() {
+    let mut bench = Bench::full();
+    (11..=14).for_each(|number| bench.start(number));
+    let mut partition = Partition::new(PartitionConfig::new([0; 32]));
+    let end = bench.lane.partition().next_position();
+    recover(ID, &mut partition, &bench.log, &Marked(&bench.log), usize::MAX, end).expect("it comes back");
+    for number in 11..=14 {
+        assert_eq!(partition.run(run(number)), bench.lane.partition().run(run(number)), "run {number}");
+    }
+    assert_eq!(partition.next_ordinal(), bench.lane.partition().next_ordinal());
+}

@@ -77,6 +77,8 @@ pub struct Restored {
     pub bytes: u64,
     /// Segments that are quarantined in it, as they were when the backup was made.
     pub quarantined: u64,
+    /// Places in which rows of state cannot be read, as it was then.
+    pub damaged_rows: u64,
     /// The new history of each partition: cursors of before are refused.
     pub histories: Vec<History>,
 }

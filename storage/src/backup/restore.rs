@@ -13,6 +13,7 @@ use super::workplace::Workplace;
 use super::{OnStep, Restored, Step};
 use crate::format::{DataDirectory, sync_folder};
 use crate::history;
+use crate::verify::VerifyReport;
 
 /// Restores a backup, the newest of a folder of backups, or an archive into `into`, where nothing may be, or an empty
 /// folder. Begins a new history, drawn from the random number `history_seed`. Killed at any point it leaves nothing
@@ -34,7 +35,7 @@ pub fn restore(backup: &Path, into: &Path, history_seed: u32, on_step: OnStep<'_
         }
     };
     on_step(Step::Verify);
-    let quarantined = verify_log(&path, beside.path(), &manifest)?.quarantined;
+    let VerifyReport { quarantined, of_rows, .. } = verify_log(&path, beside.path(), &manifest)?;
     on_step(Step::Finish);
     let histories = history::renew(&DataDirectory::new(beside.path()), history_seed)?;
     beside.finish(into)?;
@@ -46,6 +47,7 @@ pub fn restore(backup: &Path, into: &Path, history_seed: u32, on_step: OnStep<'_
         positions,
         bytes,
         quarantined,
+        damaged_rows: of_rows,
         histories,
     })
 }

@@ -15,7 +15,7 @@ use super::replace::{Use, beside, clear_beside, replace};
 use super::state::{self, Anew};
 use super::{MendError, Stop, aside, note, room};
 use crate::error::OpenError;
-use crate::format::{DataDirectory, io_error, sync_folder};
+use crate::format::{DataDirectory, MADE_FOLDER, io_error, sync_folder};
 use crate::keys::Family;
 use crate::lost_rows::AllLost;
 use crate::quarantine::Quarantined;
@@ -30,7 +30,7 @@ fn making(directory: &DataDirectory) -> PathBuf {
 }
 
 fn made(directory: &DataDirectory) -> PathBuf {
-    directory.path.join("log.made")
+    directory.path.join(MADE_FOLDER)
 }
 
 fn replaced(directory: &DataDirectory) -> PathBuf {

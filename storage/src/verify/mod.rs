@@ -46,6 +46,8 @@ pub struct DamageFound {
     pub what: String,
     /// A segment that is quarantined: that is known, and nothing of it is served.
     pub quarantined: bool,
+    /// Rows of state that cannot be read. A node says so to who asks for one, or makes it again from the log.
+    pub of_rows: bool,
 }
 
 /// `partition 3, run chain, segment 2, position 17: …`
@@ -89,6 +91,8 @@ pub struct VerifyReport {
     pub damage_count: u64,
     /// How many of them say that a segment is quarantined: known damage, and nothing of it is served.
     pub quarantined: u64,
+    /// How many of them are of rows.
+    pub of_rows: u64,
 }
 
 impl VerifyReport {
@@ -97,20 +101,27 @@ impl VerifyReport {
     }
 
     fn damage(&mut self, place: Place, what: &impl ToString) {
-        self.list(place, what, false);
+        self.list(place, what, (false, false));
+    }
+
+    /// A row, or several that nobody can tell apart.
+    fn rows(&mut self, place: Place, what: &impl ToString) {
+        self.of_rows += 1;
+        self.list(place, what, (false, true));
     }
 
     /// A segment that is known to be damaged.
     fn quarantine(&mut self, place: Place, what: &impl ToString) {
         self.quarantined += 1;
-        self.list(place, what, true);
+        self.list(place, what, (true, false));
     }
 
-    fn list(&mut self, place: Place, what: &impl ToString, quarantined: bool) {
+    fn list(&mut self, place: Place, what: &impl ToString, (quarantined, of_rows): (bool, bool)) {
         self.damage_count += 1;
         if self.damages.len() < DAMAGES_LISTED {
             let Place { partition, chain, segment, position } = place;
-            self.damages.push(DamageFound { partition, chain, segment, position, what: what.to_string(), quarantined });
+            let what = what.to_string();
+            self.damages.push(DamageFound { partition, chain, segment, position, what, quarantined, of_rows });
         }
     }
 }
@@ -269,17 +280,17 @@ fn verify_rows(store: &dyn Store, partition: PartitionId, end: Position, report:
     let mut scan = store.scan(Family::Rows, &from, &until, SCAN_BYTES);
     let place = Place::partition(partition);
     match AllLost::of_partition(store, partition) {
-        Ok(lost) => lost.iter().for_each(|lost| report.damage(place, lost)),
+        Ok(lost) => lost.iter().for_each(|lost| report.rows(place, lost)),
         Err(error) => report.damage(place, &error),
     }
     loop {
         match scan.next() {
             Ok(None) => return,
-            Err(error) => return report.damage(place, &format!("after {} rows: {error}", report.rows)),
+            Err(error) => return report.rows(place, &format!("after {} rows: {error}", report.rows)),
             Ok(Some((key, value))) => {
                 report.rows += 1;
                 match decode_row(&key, &value) {
-                    Err(damage) => report.damage(place, &format!("row {key:02x?}: {damage}")),
+                    Err(damage) => report.rows(place, &format!("row {key:02x?}: {damage}")),
                     Ok(row) if row.position > end => {
                         let what =
                             format!("row {key:02x?} reflects position {}, but the log ends at {end}", row.position);

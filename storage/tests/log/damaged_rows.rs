@@ -8,8 +8,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{DB, LiveFile};
-use storage::{Log, Met, ReadError, ReadOnlyLog, Row, RowChange, RowKey, RowKind, Rows};
-use types::PartitionId;
+use storage::{BackupOptions, Log, Met, ReadError, ReadOnlyLog, Row, RowChange, RowKey, RowKind, Rows};
+use types::{PartitionId, Timestamp};
 
 use crate::damage::flip;
 use crate::faults::slow_count;
@@ -145,4 +145,20 @@ fn rows_are_served_or_named_wherever_their_tables_are_damaged() {
         "damage in tables of rows: {places} places, {refused} refused, {unharmed} of no harm, {damaged} rows named"
     );
     assert!(refused < places / 3 && damaged > 0, "{refused} refused, {damaged} damaged");
+}
+
+/// What cannot be read in it could not be read in what it was made of, and a node copes with that.
+#[test]
+fn a_backup_with_damaged_rows_is_verified_and_restored_and_says_so() {
+    let (rocks, _) = filled();
+    let table = &tables_of_rows(&rocks.path)[0];
+    flip(&rocks.path.join("log").join(table.name.trim_start_matches('/')), table.size / 3);
+    let [target, into] = ["backups", "restored"].map(|name| rocks.folder.path().join(name));
+    let options = BackupOptions { now: Timestamp::from_millis(1), copy: true };
+    storage::back_up_stopped(&rocks.path, &target, options, &mut |_| {}).expect("it is made");
+    let verified = storage::verify_backup(&target, &mut |_| {}).expect("its files are as they were written");
+    assert!(verified.log.of_rows > 0, "{verified:?}");
+    let restored = storage::restore(&target, &into, 7, &mut |_| {}).expect("it is restored");
+    assert_eq!(restored.damaged_rows, verified.log.of_rows);
+    ReadOnlyLog::open(&into).expect("it opens");
 }
