@@ -192,7 +192,7 @@ struct WalLeft {
 }
 
 impl WalLeft {
-    /// Of a node that is killed; costs less than a millisecond.
+    /// Of a node that was just killed.
     fn of(data: &Path) -> Self {
         let folder = data.with_extension("wal");
         std::fs::create_dir(&folder).expect("writable");

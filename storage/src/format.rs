@@ -339,6 +339,17 @@ mod tests {
     }
 
     #[test]
+    fn who_only_looks_is_told_what_a_mend_needs_that_was_cut_short() {
+        let (_folder, directory) = folder();
+        directory.begin().expect("writable");
+        directory.finish().expect("writable");
+        fs::create_dir(directory.path.join(MADE_FOLDER)).expect("writable");
+        assert_eq!(directory.look(), Ok(Found::Existing), "a start goes on");
+        let told = directory.find().expect_err("its store is not in its place").to_string();
+        assert!(told.contains("start the node once") && !directory.log().exists(), "{told}");
+    }
+
+    #[test]
     fn a_directory_is_new_until_it_is_finished() {
         let (_folder, directory) = folder();
         assert_eq!(directory.find(), Ok(Found::New));

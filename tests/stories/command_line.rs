@@ -195,6 +195,15 @@ async fn streams_are_appended_to_read_and_followed() {
     let read = program.run(["stream", "read", "agent-1/notes", "--from", &other]).await.exits(0);
     read.says(&["events are missing here"]);
 
+    // What is no JSON stands as on the wire, and what is no event is a line as well.
+    let binary = reqwest::Client::new().put(format!("{}/v1/streams/agent-1/bytes", home.server()));
+    let binary = binary.header("content-type", "application/octet-stream").header("stream-closed", "true");
+    let created = soon("an answer", binary.body(vec![0xff, 0xfe, 0]).send()).await.expect("an answer");
+    assert!(created.status().is_success(), "{created:?}");
+    let lines =
+        program.run(["--json", "stream", "tail", "agent-1/bytes", "--from", "begin"]).await.exits(0).json_lines();
+    assert_eq!((&lines[0]["base64"], &lines[1]), (&json!("//4A"), &json!({ "end": "closed" })), "{lines:?}");
+
     let pin = ["stream", "pin", "agent-1/notes", "--reader", "me", "--at", "begin"];
     program.run(pin).await.exits(2).says(&["not a cursor", "stream read"]);
     program.run(["stream", "read", "agent-2/notes"]).await.exits(3).says(&["agent-2/notes"]);

@@ -13,7 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use super::run::event_json;
+use super::run::{event_json, gap_json};
 use super::{Context, input, interrupted};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Style};
@@ -220,11 +220,7 @@ pub(super) async fn print(
             Delivery::Passed { .. } => {}
             Delivery::Gap { from, to, reason } => {
                 refused = false;
-                tell(
-                    context,
-                    &json!({ "gap": { "from": from, "to": to, "reason": reason } }),
-                    format!("events are missing here ({reason}): on at {to}"),
-                )?;
+                tell(context, &gap_json(from, to, reason), format!("events are missing here ({reason}): on at {to}"))?;
             }
             Delivery::Lost { reason } => render::notice(format!("connection lost ({reason}); connecting again")),
             Delivery::Resumed { cursor } => render::notice(format!("resumed at {cursor}")),

@@ -80,13 +80,20 @@ fn tell_mistakes(file: &str, problems: &[String], context: &Context) -> Result<(
         let ((line, column), (code, message)) = (place.split_once(':')?, rest.split_once(' ')?);
         Some((line.parse::<u64>().ok()?, column.parse::<u64>().ok()?, code.to_owned(), message.to_owned()))
     };
-    let known: Vec<_> = problems.iter().filter_map(parts).collect();
     if context.json {
-        let one = |(line, column, code, message): &(u64, u64, String, String)| json!({ "code": code, "message": message, "line": line, "column": column });
-        return render::json(&json!({ "file": file, "problems": known.iter().map(one).collect::<Vec<_>>() }));
+        let one = |problem: &String| match parts(problem) {
+            Some((line, column, code, message)) => {
+                json!({ "code": code, "message": message, "line": line, "column": column })
+            }
+            None => json!({ "message": problem }),
+        };
+        return render::json(&json!({ "file": file, "problems": problems.iter().map(one).collect::<Vec<_>>() }));
     }
-    for (line, column, _, message) in &known {
-        render::line(format!("{file}:{line}:{column}: {message}"))?;
+    for problem in problems {
+        match parts(problem) {
+            Some((line, column, _, message)) => render::line(format!("{file}:{line}:{column}: {message}"))?,
+            None => render::line(format!("{file}: {problem}"))?,
+        }
     }
     render::notice(format!("{file} was not registered"));
     Ok(())

@@ -1,120 +1,44 @@
 //! Damage in tables of rows and of what is known of segments: the next start takes such a table out. Every row is served
 //! as it was written or named as damaged, none is forgotten, and none that was deleted or replaced comes back.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rocksdb::{DB, LiveFile};
-use storage::{Log, Met, Quarantined, ReadError, RocksLog, Row, RowChange, RowKey, RowKind, Rows};
-use types::{PartitionId, Timestamp};
+use rocksdb::LiveFile;
+use storage::{Log, Quarantined, ReadError, RocksLog, RowKey, Rows};
+use types::Timestamp;
 
 use crate::damage::flip;
 use crate::faults::slow_count;
 use crate::harness::{Harness, PARTITIONS, Rocks, SMALL, copy_folder, fact, partition};
+use crate::row_truth::{KINDS, Listed, ROUNDS, Truth, filled, tables};
 
-const KINDS: [RowKind; 2] = [RowKind::OpenRun, RowKind::Stream];
-const IDS: u64 = 120;
-/// Fewer than make a compaction: the newest word on a row is in one of several tables.
-const ROUNDS: u64 = 3;
 /// What RocksDB has at the end of each small table: without it no table can be opened.
 const BEHIND_DATA: usize = 1_300;
-
-/// What each row is, also those that are not there.
-pub(crate) type Truth = BTreeMap<(PartitionId, RowKind, Bytes), Option<Row>>;
-
-fn id(n: u64) -> Bytes {
-    // Long enough that keys share most of their bytes.
-    format!("a run or a stream with the number {n:04}").into()
-}
-
-/// In each round another third of the rows is written, and another part of them deleted.
-pub(crate) fn filled(rounds: u64) -> (Rocks, Truth) {
-    let mut rocks = Rocks::new(SMALL);
-    let mut truth = Truth::new();
-    for round in 0..rounds {
-        for partition in (0..PARTITIONS).map(partition) {
-            (&rocks as &dyn Harness).append(partition, (0..3).map(|n| fact(1, round * 3 + n)).collect());
-            let position = rocks.rocks().bounds(partition).end;
-            let mut changes = Vec::new();
-            for (kind, n) in KINDS.into_iter().flat_map(|kind| (0..IDS).map(move |n| (kind, n))) {
-                let key = RowKey { kind, id: id(n) };
-                let place = truth.entry((partition, kind, key.id.clone())).or_default();
-                if n % ROUNDS == round || (round > 0 && n % 7 == 0) {
-                    let value = Bytes::from(format!("{kind:?} {n} as of round {round}: {:x}", n * 0x9e37_79b9_7f4a));
-                    let row = Row { position, value };
-                    *place = Some(row.clone());
-                    changes.push(RowChange::Put(key, row));
-                } else if round > 0 && n % 5 == round {
-                    *place = None;
-                    changes.push(RowChange::Delete(key));
-                }
-            }
-            (&rocks as &dyn Harness).append_with_rows(partition, Vec::new(), changes);
-        }
-        rocks.reopen();
-    }
-    rocks.rocks().close().expect("it closes");
-    rocks.log = None;
-    (rocks, truth)
-}
-
-pub(crate) fn tables(path: &Path, family: &str) -> Vec<LiveFile> {
-    let families = ["default", "log", "index", "meta", "rows"];
-    let database = DB::open_cf_for_read_only(&rocksdb::Options::default(), path.join("log"), families, false);
-    let files = database.expect("it opens").live_files().expect("it tells");
-    files.into_iter().filter(|file| file.column_family_name == family).collect()
-}
-
-/// What a listing says of the rows of a kind, in pages of `limit`.
-struct Listed {
-    rows: BTreeMap<Bytes, Row>,
-    damaged: Vec<RangeInclusive<Bytes>>,
-}
-
-fn listed(log: &RocksLog, partition: PartitionId, kind: RowKind, limit: usize) -> Listed {
-    let (mut listed, mut after) = (Listed { rows: BTreeMap::new(), damaged: Vec::new() }, None::<Bytes>);
-    loop {
-        let page = log.scan_past_damage(partition, kind, after.as_ref(), limit).expect("it reads");
-        assert!(page.len() <= limit);
-        let Some(last) = page.last() else { return listed };
-        assert!(after.as_ref().is_none_or(|after| after < last.last()), "a listing goes round in circles");
-        after = Some(last.last().clone());
-        for met in page {
-            match met {
-                Met::Row(id, row) => drop(listed.rows.insert(id, row)),
-                Met::Damaged { id, .. } => listed.damaged.push(id.clone()..=id),
-                Met::Unreadable { first, last, .. } => listed.damaged.push(first..=last),
-            }
-        }
-    }
-}
 
 /// Holds everything to the truth; how many rows are damaged.
 pub(crate) fn holds(log: &RocksLog, truth: &Truth, what: &str) -> usize {
     let mut damaged = 0;
     for partition in (0..PARTITIONS).map(partition) {
         for kind in KINDS {
-            let [listed, few] = [1_000, 3].map(|limit| listed(log, partition, kind, limit));
+            let [listed, few] = [1_000, 3].map(|limit| Listed::of(log, partition, kind, limit));
             assert_eq!(listed.rows, few.rows, "{what}");
             let rows = truth
                 .range((partition, kind, Bytes::new())..)
                 .take_while(|(key, _)| (key.0, key.1) == (partition, kind));
             for ((_, _, id), expect) in rows {
-                let named = |listed: &Listed| listed.damaged.iter().any(|range| range.contains(id));
                 match log.get(partition, &RowKey { kind, id: id.clone() }) {
                     Ok(found) => {
                         assert_eq!(&found, expect, "{what}: {id:?} of {partition}");
                         assert!(
-                            listed.rows.get(id) == expect.as_ref() || named(&listed),
+                            listed.rows.get(id) == expect.as_ref() || listed.names(id),
                             "{what}: {id:?} of {partition}"
                         );
                     }
                     Err(ReadError::Corrupt { .. }) => {
                         damaged += 1;
-                        assert!(named(&listed) && named(&few), "{what}: {id:?} of {partition} is not named");
+                        assert!(listed.names(id) && few.names(id), "{what}: {id:?} of {partition} is not named");
                     }
                     Err(error) => panic!("{what}: {error}"),
                 }

@@ -24,6 +24,7 @@ mod relaxed;
 mod reopening;
 mod repair;
 mod retention;
+mod row_truth;
 mod rows;
 mod simulated;
 mod streams;

@@ -10,9 +10,10 @@ use storage::{AppendBatch, Log, Options, RocksLog, SegmentFacts, StoredRecord};
 use types::PartitionCount;
 
 use crate::damage::flip;
-use crate::damaged_state::{note, tables};
+use crate::damaged_state::note;
 use crate::damaged_tables::{all_but, noise_output, served};
 use crate::harness::partition;
+use crate::row_truth::tables;
 
 const PARTITIONS: u32 = 128;
 /// As many tables as make a compaction, and a few more.

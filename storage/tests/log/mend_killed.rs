@@ -9,10 +9,11 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use storage::{Log, RocksLog, SegmentId};
 
-use crate::damaged_state::{filled, holds, spoiled, tables};
+use crate::damaged_state::{holds, spoiled};
 use crate::damaged_tables::{noise_output, served};
 use crate::faults::{can_trace, count};
 use crate::harness::{Harness, PARTITIONS, Rocks, Sizes, copy_folder, partition};
+use crate::row_truth::{filled, tables};
 
 const CHILD: &str = "HEADWATER_TEST_MENDING_CHILD";
 const CALLS: [&str; 8] = ["rename", "link", "linkat", "unlink", "unlinkat", "fsync", "fdatasync", "write"];

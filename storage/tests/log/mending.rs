@@ -15,6 +15,7 @@ use types::{PartitionId, Position, Timestamp};
 use crate::damage::flip;
 use crate::damaged_tables::{all_but, noise_output, scrub, served};
 use crate::harness::{Harness, PARTITIONS, Rocks, Sizes, partition};
+use crate::row_truth::tables;
 
 const SIZES: Sizes = Sizes { segment_bytes: 150_000, checkpoint_bytes: 20_000, tail_bytes: 0 };
 const EVENTS_A_ROUND: u64 = 40;
@@ -42,14 +43,6 @@ fn sorted(rocks: &Rocks) {
         assert!(began.elapsed() < Duration::from_mins(1), "the store never sorted its tables");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-fn tables(path: &Path, family: &str) -> Vec<LiveFile> {
-    let families = ["default", "log", "index", "meta", "rows"];
-    let options = rocksdb::Options::default();
-    let database = DB::open_cf_for_read_only(&options, path.join("log"), families, false).expect("it opens");
-    let files = database.live_files().expect("it tells");
-    files.into_iter().filter(|file| file.column_family_name == family).collect()
 }
 
 fn path_of(rocks: &Rocks, table: &LiveFile) -> PathBuf {

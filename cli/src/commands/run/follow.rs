@@ -105,7 +105,7 @@ impl Page {
     /// A line of JSON among the events, or a sentence.
     fn gap(&mut self, from: Option<Cursor>, to: Cursor, reason: Code) -> Result<(), Failure> {
         if self.json && self.show == Show::Everything {
-            return render::json(&json!({ "gap": { "from": from, "to": to, "reason": reason } }));
+            return render::json(&gap_json(from, to, reason));
         }
         self.say(&format!("events are missing here ({reason})"))
     }
@@ -148,6 +148,11 @@ fn describe(kind: &str, data: &Value) -> Option<String> {
         "run_cancel_requested" => Some("cancellation was asked for".to_owned()),
         _ => None,
     }
+}
+
+/// What stands among events where some are missing.
+pub(in crate::commands) fn gap_json(from: Option<Cursor>, to: Cursor, reason: Code) -> Value {
+    json!({ "gap": { "from": from, "to": to, "reason": reason } })
 }
 
 /// An event as the wire has it.

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use headwater_client::RunId;
 use serde_json::{Value, json};
 
-pub(super) use self::follow::event_json;
+pub(super) use self::follow::{event_json, gap_json};
 use super::{Context, input};
 use crate::exit::{Exit, Failure};
 use crate::render;
